@@ -1,0 +1,1 @@
+"""Chains and agents composed of the models in :mod:`las_langchain`."""

@@ -1,0 +1,47 @@
+"""Any model in, any client out: LangChain models on litellm and on a model inside the process.
+
+Names are imported on first use, so importing this package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from las_langchain.chat_models import ChatLAS
+    from las_langchain.embeddings import LASEmbeddings
+    from las_langchain.errors import LASError
+    from las_langchain.service import LiteLLMService, get_litellm_service
+    from las_langchain.settings import LASSettings, load_settings
+
+__all__ = [
+    "ChatLAS",
+    "LASEmbeddings",
+    "LASError",
+    "LASSettings",
+    "LiteLLMService",
+    "get_litellm_service",
+    "load_settings",
+]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ChatLAS": "chat_models",
+    "LASEmbeddings": "embeddings",
+    "LASError": "errors",
+    "LASSettings": "settings",
+    "LiteLLMService": "service",
+    "get_litellm_service": "service",
+    "load_settings": "settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

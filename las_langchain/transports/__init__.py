@@ -1,0 +1,43 @@
+"""How a request reaches a model: OpenAI-shaped dicts in, OpenAI-shaped dicts out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Any, Protocol
+
+from las_langchain.providers import Target
+
+Body = dict[str, Any]
+"""A request as OpenAI's API defines it, without ``model`` and ``stream``; for a chunk or an answer, the response."""
+
+
+class Transport(Protocol):
+    """One way to reach models.
+
+    A transport raises only ``LASError``s, makes one attempt, closes its connection when its consumer stops, and reads
+    neither settings nor the environment: everything it needs is in the target.
+    """
+
+    def complete(self, target: Target, body: Body) -> Body:
+        """Answer a chat request with one ``chat.completion``."""
+        ...
+
+    async def acomplete(self, target: Target, body: Body) -> Body:
+        """Async form of :meth:`complete`; cancelling it cancels the call."""
+        ...
+
+    def stream(self, target: Target, body: Body) -> Generator[Body]:
+        """Answer a chat request with ``chat.completion.chunk`` objects, the usage in a last one without choices."""
+        ...
+
+    def astream(self, target: Target, body: Body) -> AsyncGenerator[Body]:
+        """Async form of :meth:`stream`."""
+        ...
+
+    def embed(self, target: Target, body: Body) -> Body:
+        """Answer an embeddings request (``input``, ``dimensions``, …) with an embeddings ``list``."""
+        ...
+
+    async def aembed(self, target: Target, body: Body) -> Body:
+        """Async form of :meth:`embed`."""
+        ...

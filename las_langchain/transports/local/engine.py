@@ -1,0 +1,304 @@
+"""llama.cpp in this process: one engine a model file, started on first use, never shared across a fork.
+
+What the engine needs to be told, and why, is beside each setting in :func:`_start_server`. Calls run in threads of
+their own (the engine releases the GIL) and always stream inside, since only a streaming call can be stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import ctypes
+import http.client
+import json
+import os
+import queue
+import secrets
+import threading
+import urllib.parse
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from las_langchain.errors import APIError, BadRequestError, ConfigurationError, ContextWindowExceededError, LASError
+
+Chunk = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """What an engine is started with; engines are shared by equal configurations.
+
+    Attributes:
+        model: the GGUF file.
+        mmproj: the vision projector that belongs to it, or None.
+        context: tokens that all calls running at the same time share.
+        parallel: calls that are decoded at the same time; further ones wait.
+        threads: threads that decode.
+        batch_threads: threads that read prompts.
+        max_tokens: longest answer where a request names none.
+        embedding: whether it embeds texts instead of chatting.
+        chat_template: Jinja template that replaces the file's own, or None.
+        temperature: default sampling temperature, or None for the engine's.
+        top_p: default nucleus size, or None for the engine's.
+    """
+
+    model: Path
+    mmproj: Path | None = None
+    context: int = 8192
+    parallel: int = 4
+    threads: int | None = None
+    batch_threads: int | None = None
+    max_tokens: int = 1024
+    embedding: bool = False
+    chat_template: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+class Engine:
+    """One loaded model."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._key = secrets.token_hex(16)
+        self._server = _start_server(config, self._key)
+        self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
+
+    @cached_property
+    def properties(self) -> dict[str, Any]:
+        """What the engine says of the loaded model: context size, abilities of its chat template, modalities."""
+        address = urllib.parse.urlsplit(self._server.listening_address)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", "/props", headers={"Authorization": f"Bearer {self._key}"})
+            properties: dict[str, Any] = json.load(connection.getresponse())
+        return properties
+
+    @property
+    def calls_tools(self) -> bool:
+        """Whether the model's own chat template knows tools."""
+        return bool(self.properties.get("chat_template_caps", {}).get("supports_tool_calls"))
+
+    @property
+    def sees(self) -> bool:
+        """Whether images may be sent to it."""
+        return bool(self.properties.get("modalities", {}).get("vision"))
+
+    def stream(self, body: Chunk) -> Generator[Chunk]:
+        """Yield the engine's chunks for a chat request; stopping early stops the engine."""
+        chunks: queue.SimpleQueue[Chunk | LASError | None] = queue.SimpleQueue()
+        run = self._start(body, chunks.put)
+        try:
+            while (item := chunks.get()) is not None:
+                yield _chunk_or_raise(item)
+        finally:
+            run.cancel()
+
+    async def astream(self, body: Chunk) -> AsyncGenerator[Chunk]:
+        """Async form of :meth:`stream`; cancelling it stops the engine."""
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[Chunk | LASError | None] = asyncio.Queue()
+        run = self._start(body, lambda item: loop.call_soon_threadsafe(chunks.put_nowait, item))
+        try:
+            while (item := await chunks.get()) is not None:
+                yield _chunk_or_raise(item)
+        finally:
+            run.cancel()
+
+    def embed(self, texts: list[str] | list[list[int]]) -> Chunk:
+        """Embed all *texts* in one batch and return the engine's answer.
+
+        Raises:
+            ContextWindowExceededError: one of them is too long; the message holds its number of tokens.
+        """
+        try:
+            answer: Chunk = self._server.handle_embeddings({"input": texts})
+        except (ValueError, RuntimeError) as error:
+            raise BadRequestError(f"The local engine refused the input: {error}", param="input") from None
+        if "error" in answer:
+            raise _engine_error(answer["error"])
+        return answer
+
+    def close(self, wait: float = 5) -> None:
+        """Stop what is running and wait up to *wait* seconds for its threads."""
+        runs = list(self._runs)
+        for run in runs:
+            run.cancel()
+        for run in runs:
+            run.join(wait)
+
+    def _start(self, body: Chunk, emit: Callable[[Chunk | LASError | None], object]) -> _Run:
+        run = _Run(self._server, body, emit)
+        self._runs.add(run)
+        run.start()
+        return run
+
+
+class _Run(threading.Thread):
+    """One call inside the engine; its chunks, then None, go to *emit*."""
+
+    def __init__(self, server: Any, body: Chunk, emit: Callable[[Chunk | LASError | None], object]) -> None:
+        super().__init__(name="las-local", daemon=True)
+        self._server = server
+        # Progress of a long prompt comes as chunks too, which is where a call that has no token yet can be stopped.
+        self._body = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
+        self._emit = emit
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def run(self) -> None:
+        try:
+            self._server.handle_chat_completions(self._body, self._on_chunk)
+        except (ValueError, RuntimeError) as error:
+            self._deliver(BadRequestError(f"The local engine refused the request: {error}"))
+        self._deliver(None)
+
+    def _on_chunk(self, chunk: Chunk) -> bool:
+        """Called by the engine; True stops it. It swallows exceptions, so none may leave."""
+        if "error" in chunk:
+            self._deliver(_engine_error(chunk["error"]))
+        elif "prompt_progress" not in chunk:
+            self._deliver(chunk)
+        return self._cancelled
+
+    def _deliver(self, item: Chunk | LASError | None) -> None:
+        try:
+            self._emit(item)
+        except RuntimeError:  # The consumer's event loop is closed: nobody listens any more.
+            self._cancelled = True
+
+
+def _chunk_or_raise(item: Chunk | LASError) -> Chunk:
+    if isinstance(item, LASError):
+        raise item
+    return item
+
+
+def _engine_error(error: dict[str, Any]) -> LASError:
+    message, kind = str(error.get("message", "unknown error")), error.get("type")
+    if kind == "exceed_context_size_error":
+        return ContextWindowExceededError(
+            f"The prompt has {error.get('n_prompt_tokens')} tokens and the local model's context {error.get('n_ctx')}: "
+            "shorten the prompt, or raise LAS_LOCAL_CONTEXT if the model allows it",
+            param="messages",
+        )
+    if "too large to process" in message:
+        return ContextWindowExceededError(message, param="input")
+    wrong = kind == "invalid_request_error"
+    return (BadRequestError if wrong else APIError)(f"The local engine answered: {message}", provider="local")
+
+
+def _start_server(config: EngineConfig, key: str) -> Any:
+    if not config.model.is_file():
+        raise ConfigurationError(
+            "LAS_LOCAL_MODEL: no such file; set it to a GGUF file", param="LAS_LOCAL_MODEL", detail=str(config.model)
+        )
+    if config.mmproj is not None and not config.mmproj.is_file():
+        raise ConfigurationError(
+            "LAS_LOCAL_MMPROJ: no such file; set it to the model's vision projector", detail=str(config.mmproj)
+        )
+    xllamacpp = _import_engine()
+    params = xllamacpp.CommonParams()
+    params.model.path = str(config.model)
+    if config.mmproj is not None:
+        params.mmproj.path = str(config.mmproj)
+    cores = os.cpu_count() or 1
+    # A decoding thread for each core starves the rest of the process: tokens per second fall by a factor of ten.
+    params.cpuparams.n_threads = config.threads or max(1, cores - 1)
+    params.cpuparams_batch.n_threads = config.batch_threads or cores
+    params.n_ctx = config.context
+    params.n_parallel = config.parallel
+    params.kv_unified = True  # Else every slot gets only its share of the context.
+    params.n_predict = config.max_tokens  # Else unlimited.
+    params.cache_ram_mib = 0  # Else up to 8 GB of old prompts are kept.
+    params.warmup = False
+    params.verbosity = -1
+    # It always listens on a loopback port: nobody else may use that.
+    params.api_keys = [key]
+    params.cors_origins = ""
+    params.ui = False
+    # Small batches, so that a prompt which nobody waits for any more is dropped after at most this many tokens.
+    params.n_batch = params.n_ubatch = 512 if config.embedding else 256
+    params.embedding = config.embedding
+    if config.chat_template is not None:
+        params.chat_template = config.chat_template
+    if config.temperature is not None:
+        params.sampling.temp = config.temperature
+    if config.top_p is not None:
+        params.sampling.top_p = config.top_p
+    try:
+        server = xllamacpp.Server(params)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigurationError(
+            "The local model could not be loaded: is LAS_LOCAL_MODEL a whole GGUF file?",
+            param="LAS_LOCAL_MODEL",
+            detail=f"{config.model}: {error}",
+        ) from None
+    # Deleting a server joins its threads, which can hang at exit and always does in a forked child: keep it for ever.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
+    return server
+
+
+def _import_engine() -> Any:
+    try:
+        import xllamacpp
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "The embedded models need an extra: pip install 'las-langchain[local]'", param="model"
+        ) from None
+    except ImportError as error:
+        raise ConfigurationError(
+            f"xllamacpp does not load ({error}); on Debian and Ubuntu: apt-get install libgomp1", param="model"
+        ) from None
+    return xllamacpp
+
+
+class _Engines:
+    """The engines of this process, by configuration."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._engines: dict[EngineConfig, Engine] = {}
+
+    def get(self, config: EngineConfig) -> Engine:
+        with self._lock:
+            if config not in self._engines:
+                self._engines[config] = Engine(config)
+            return self._engines[config]
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+
+    def after_fork(self) -> None:
+        """Forget the parent's engines: their threads are not in this process."""
+        libc = ctypes.CDLL(None)
+        if self._engines and hasattr(libc, "on_exit"):
+            # The engine's library waits at exit for a thread that only the parent has. Handlers run last in, first
+            # out, so this one (glibc's) leaves with the right status before that wait.
+            libc.on_exit(libc._exit, None)
+        self._reset()
+
+
+_engines = _Engines()
+atexit.register(_engines.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_engines.after_fork)
+
+
+def get_engine(config: EngineConfig) -> Engine:
+    """The engine for *config*, loaded now if this process has not loaded it yet (about a second).
+
+    Raises:
+        ConfigurationError: the engine is not installed, or the file is missing or no model.
+    """
+    return _engines.get(config)

@@ -1,0 +1,194 @@
+"""The transport of ``local/…``: OpenAI-shaped requests answered by llama.cpp in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import re
+import struct
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+from las_langchain.errors import BadRequestError, ContextWindowExceededError, ModelNotFoundError
+from las_langchain.providers import Target
+from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
+from las_langchain.transports.local import requests, tools
+from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
+from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
+from las_langchain.transports.local.weights import CHAT, EMBEDDINGS, installed_path
+
+Json = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+EMBEDDING_TOKENS = 512
+"""The longest text that the embedding model reads, in tokens; the rest is cut off."""
+
+# SmolLM2's own template with another default system message: with the original one ("You are a helpful AI assistant
+# named SmolLM, …") the quantised model drifts into other languages on short questions.
+SMOLLM2_TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\n"
+    "You are a helpful assistant that gives short, correct answers.<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class LocalTransport:
+    """Answers chat and embedding requests with the embedded models, or with the GGUF file that the settings name.
+
+    Args:
+        settings: model files, context, threads.
+    """
+
+    def __init__(self, settings: LASSettings) -> None:
+        self._settings = settings
+
+    def complete(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return joined(list(self.stream(target, body)))
+
+    async def acomplete(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return joined([chunk async for chunk in self.astream(target, body)])
+
+    def stream(self, target: Target, body: Json) -> Generator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        engine, answer = self._prepare(target, body)
+        for engine_body in answer.bodies():
+            for chunk in engine.stream(engine_body):
+                yield from answer.feed(chunk)
+        yield from answer.end()
+
+    async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        # Loading the model and choosing a tool take up to a second.
+        engine, answer = await asyncio.to_thread(self._prepare, target, body)
+        for engine_body in answer.bodies():
+            async with contextlib.aclosing(engine.astream(engine_body)) as chunks:
+                async for chunk in chunks:
+                    for piece in answer.feed(chunk):
+                        yield piece
+        for piece in answer.end():
+            yield piece
+
+    def embed(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`.
+
+        Texts of more than 512 tokens are cut, with a warning in the log, as sentence encoders do.
+        """
+        if target.id != EMBEDDED_EMBEDDINGS:
+            raise _unknown(target, "embedding", EMBEDDED_EMBEDDINGS)
+        _check_embedding_fields(body)
+        vectors, tokens = self._vectors(requests.texts(body.get("input")))
+        encode = _base64 if body.get("encoding_format") == "base64" else list
+        data = [{"object": "embedding", "index": i, "embedding": encode(vector)} for i, vector in enumerate(vectors)]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {"object": "list", "data": data, "model": target.id, "usage": usage}
+
+    async def aembed(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return await asyncio.to_thread(self.embed, target, body)
+
+    def _prepare(self, target: Target, body: Json) -> tuple[Engine, TextAnswer]:
+        """Load the model and decide how to answer: in words, or with a call of one tool."""
+        requests.checked_messages(body.get("messages"), sees=True)
+        engine = get_engine(self._chat_config(target))
+        if engine.calls_tools:
+            return engine, TextAnswer(target.id, requests.engine_body(body, sees=engine.sees, native_tools=True))
+        function = tools.choose_tool(body, self._embed_texts)
+        messages = body["messages"]
+        answers_result = function is None and messages[-1].get("role") == "tool"
+        plain = tools.answer_messages(messages) if answers_result else tools.without_tools(messages)
+        rest = {key: value for key, value in body.items() if key not in requests.TOOL_FIELDS}
+        words = requests.engine_body({**rest, "messages": plain}, sees=engine.sees, native_tools=False)
+        if function is None:
+            return engine, TextAnswer(target.id, words)
+        required = body.get("tool_choice") not in (None, "auto")
+        return engine, ToolAnswer(target.id, words, function, tools.last_request(messages), required=required)
+
+    def _chat_config(self, target: Target) -> EngineConfig:
+        settings, own = self._settings, self._settings.local_model
+        if target.id != (known := local_chat_model(own)):
+            raise _unknown(target, "chat", known)
+        return EngineConfig(
+            model=own or installed_path(CHAT, settings.data_dir),
+            mmproj=settings.local_mmproj,
+            context=settings.local_context,
+            parallel=settings.local_parallel,
+            threads=settings.local_threads,
+            batch_threads=settings.local_batch_threads,
+            max_tokens=settings.local_max_tokens,
+            chat_template=None if own else SMOLLM2_TEMPLATE,
+            # Small models wander at the engine's 0.8.
+            temperature=None if own else 0.1,
+            top_p=None if own else 0.9,
+        )
+
+    def _embedder(self) -> Engine:
+        threads = self._settings.local_batch_threads
+        return get_engine(
+            EngineConfig(
+                model=installed_path(EMBEDDINGS, self._settings.data_dir),
+                context=4 * EMBEDDING_TOKENS,
+                threads=threads,
+                batch_threads=threads,
+                embedding=True,
+            )
+        )
+
+    def _embed_texts(self, texts: list[str]) -> list[list[float]]:
+        return self._vectors(texts)[0]
+
+    def _vectors(self, inputs: list[str] | list[list[int]]) -> tuple[list[list[float]], int]:
+        """The vectors of *inputs* in their order, and the number of tokens read."""
+        engine = self._embedder()
+        try:
+            answer = engine.embed(inputs)
+        except ContextWindowExceededError as error:
+            if len(inputs) == 1:
+                return self._vectors(_shortened(inputs[0], error))
+            parts = [self._vectors(inputs[i : i + 1]) for i in range(len(inputs))]
+            return [vector for vectors, _ in parts for vector in vectors], sum(tokens for _, tokens in parts)
+        ordered = sorted(answer["data"], key=lambda item: item["index"])
+        return [item["embedding"] for item in ordered], answer["usage"]["prompt_tokens"]
+
+
+def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        f"There is no local {kind} model {target.model!r}, only {known}; other providers' models are called provider/model",
+        param="model",
+        provider="local",
+    )
+
+
+def _check_embedding_fields(body: Json) -> None:
+    unknown = body.keys() - {"input", "encoding_format", "dimensions", "user"}
+    if unknown:
+        name = min(unknown)
+        raise BadRequestError(f"The local embedding model does not know the parameter {name!r}", param=name)
+    if body.get("encoding_format") not in (None, "float", "base64"):
+        raise BadRequestError("encoding_format: expected float or base64", param="encoding_format")
+    if body.get("dimensions") not in (None, 384):
+        raise BadRequestError("dimensions: the local embedding model has 384 and no others", param="dimensions")
+
+
+_TOKENS = re.compile(r"\((\d+) tokens\)")
+
+
+def _shortened(text: str | list[int], error: ContextWindowExceededError) -> list[Any]:
+    """*text* cut to about what fits, judged by the number of tokens in the engine's refusal."""
+    found = _TOKENS.search(error.message)
+    tokens = int(found.group(1)) if found else 2 * EMBEDDING_TOKENS
+    if isinstance(text, list):
+        keep = EMBEDDING_TOKENS
+    else:
+        # Two tokens mark the beginning and the end. The last character goes in any case, so this comes to an end.
+        keep = min(len(text) - 1, len(text) * (EMBEDDING_TOKENS - 2) // tokens)
+    logger.warning("A text of %s tokens was cut to its first %s before embedding", tokens, EMBEDDING_TOKENS)
+    return [text[:keep]]
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

@@ -1,0 +1,1 @@
+"""How others reach the models: an HTTP server and the ``las`` command."""

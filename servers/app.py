@@ -1,0 +1,52 @@
+"""The HTTP server: everything it publishes, in one application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import HTMLResponse
+
+import las_langchain
+from las_langchain.service import LiteLLMService
+from las_langchain.settings import LASSettings
+from servers import errors, openai_api
+from servers.web import index_page
+
+OPENAI_PREFIXES = ("/v1", "/api/v1/litellm/v1")
+
+
+def create_app(settings: LASSettings | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: read from the environment if left out.
+    """
+    service = LiteLLMService(settings)
+    app = FastAPI(
+        title="las-langchain",
+        version=las_langchain.__version__,
+        description="Any model in, any client out.",
+    )
+    errors.install(app)
+    for prefix in OPENAI_PREFIXES:
+        app.include_router(openai_api.router(service, prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
+
+    @app.get("/health", tags=["Server"])
+    async def health() -> dict[str, Any]:
+        """Say that the server runs, and with which default model."""
+        return {"status": "ok", "version": las_langchain.__version__, "model": service.settings.model}
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> HTMLResponse:
+        return HTMLResponse(index_page(service.settings))
+
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """``servers.app:app`` for uvicorn, built when it is asked for and not when this module is imported."""
+    if name == "app":
+        app = globals()["app"] = create_app()
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

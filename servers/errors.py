@@ -1,0 +1,58 @@
+"""Every error as OpenAI's error body."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from las_langchain.errors import BadRequestError, LASError
+
+logger = logging.getLogger(__name__)
+
+CLIENT_CLOSED_REQUEST = 499
+"""Nobody reads this status; it is what nginx writes to its log for a client that has left."""
+
+
+def install(app: FastAPI) -> None:
+    """Make *app* answer every failure in OpenAI's shape."""
+    app.add_exception_handler(LASError, _las_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(Exception, _bug)
+
+
+def body_of(error: Exception) -> dict[str, dict[str, str | None]]:
+    """OpenAI's body for *error*; what is not a :class:`LASError` is a bug, whose text stays in the log."""
+    if isinstance(error, LASError):
+        return error.to_openai()
+    logger.error("Unhandled error", exc_info=error)
+    return LASError("The server had an internal error; its log says which").to_openai()
+
+
+async def _las_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LASError)  # noqa: S101 - how starlette registers handlers
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s %s: %s", request.method, request.url.path, error)
+    headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
+    return JSONResponse(error.to_openai(), error.status_code, headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - how starlette registers handlers
+    path = request.scope["path"]
+    text = {404: f"No such path: {path}", 405: f"{path} does not take {request.method}"}
+    message = text.get(error.status_code, str(error.detail))
+    return JSONResponse(BadRequestError(message).to_openai(), error.status_code, error.headers)
+
+
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return JSONResponse(body_of(error), HTTPStatus.INTERNAL_SERVER_ERROR)
