@@ -65,6 +65,9 @@ class LASError(core.ModelError):
     def __str__(self) -> str:
         return f"{self.message} ({self.detail})" if self.detail else self.message
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def to_openai(self) -> dict[str, dict[str, str | None]]:
         """The error as OpenAI's response body: ``{"error": {"message", "type", "param", "code"}}``."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}

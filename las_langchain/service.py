@@ -67,7 +67,8 @@ class LiteLLMService:
 
     async def acomplete(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
         """Async form of :meth:`complete`; cancelling it cancels the call."""
-        return await self._aretry(lambda: self._transport(target).acomplete(target, body), max_retries)
+        transport = await self._atransport(target)
+        return await self._aretry(lambda: transport.acomplete(target, body), max_retries)
 
     def stream(self, target: Target, body: Json, *, max_retries: int | None = None) -> Generator[Json]:
         """Answer a chat request in chunks, the usage in the last one; arguments as for :meth:`complete`.
@@ -87,8 +88,10 @@ class LiteLLMService:
     async def astream(self, target: Target, body: Json, *, max_retries: int | None = None) -> AsyncGenerator[Json]:
         """Async form of :meth:`stream`."""
 
+        transport = await self._atransport(target)
+
         async def begin() -> tuple[Json, AsyncGenerator[Json]]:
-            chunks = self._transport(target).astream(target, body)
+            chunks = transport.astream(target, body)
             return _begun(await anext(chunks, None)), chunks
 
         first, rest = await self._aretry(begin, max_retries)
@@ -107,10 +110,18 @@ class LiteLLMService:
 
     async def aembed(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
         """Async form of :meth:`embed`."""
-        return await self._aretry(lambda: self._transport(target).aembed(target, body), max_retries)
+        transport = await self._atransport(target)
+        return await self._aretry(lambda: transport.aembed(target, body), max_retries)
 
     def _transport(self, target: Target) -> Transport:
         return self._local if target.provider == "local" else self._litellm
+
+    async def _atransport(self, target: Target) -> Transport:
+        # Importing litellm takes seconds, which no other call on this event loop should have to wait for.
+        return await asyncio.to_thread(self._transport, target) if not self._ready(target) else self._transport(target)
+
+    def _ready(self, target: Target) -> bool:
+        return ("_local" if target.provider == "local" else "_litellm") in self.__dict__
 
     @cached_property
     def _local(self) -> Transport:

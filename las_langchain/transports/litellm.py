@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
@@ -41,6 +42,7 @@ CHAT_FIELDS = frozenset(
     "top_k thinking extra_body extra_headers".split()
 )
 EMBEDDING_FIELDS = frozenset("input dimensions encoding_format user extra_body extra_headers".split())
+_TAKE_METADATA = frozenset({"openai", "azure"})
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
 
@@ -216,6 +218,10 @@ def _chat_arguments(target: Target, body: Json) -> Json:
     if not body.get("messages"):
         raise errors.BadRequestError("messages: expected at least one message", param="messages")
     arguments = {key: value for key, value in body.items() if value is not None}
+    # litellm takes `metadata` for its own, writes into it, and sends nothing of it.
+    metadata = arguments.pop("metadata", None)
+    if metadata is not None and target.provider in _TAKE_METADATA:
+        arguments["extra_body"] = {"metadata": metadata, **(arguments.get("extra_body") or {})}
     if "tools" in arguments:
         # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
         arguments["_skip_mcp_handler"] = True
@@ -305,7 +311,8 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
     status = getattr(error, "status_code", None)
     if isinstance(error, litellm.ContextWindowExceededError):
         return errors.ContextWindowExceededError, None
-    if isinstance(error, litellm.Timeout):
+    # In the middle of a stream litellm tells a timeout from a broken connection only in its text.
+    if isinstance(error, litellm.Timeout) or _TIMED_OUT.search(str(error)):
         return errors.APITimeoutError, None
     if isinstance(error, (litellm.APIConnectionError, litellm.exceptions.MidStreamFallbackError)):
         return errors.APIConnectionError, None
@@ -313,6 +320,7 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
     return kind, status if isinstance(status, int) and status != kind.status_code else None
 
 
+_TIMED_OUT = re.compile(r"timed out|timeout on reading", re.IGNORECASE)
 _PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception|Timeout)( -|:) )+")
 _KEY_SHAPES = re.compile(r"\b(sk|gsk|pk|hf|xai|key|AIza|AKIA)[-_A-Za-z0-9]{8,}")
 
@@ -329,7 +337,7 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     row = PROVIDERS.get(target.provider)
     if kind is errors.APIConnectionError and row and row.keyless and target.api_base:
         variable = row.base_url_variables[0]
-        return f"{row.title} does not answer at {target.api_base}: start it, or set {variable} ({reason})"
+        return f"{row.title} does not answer at {target.api_base}: start it, or set {variable}"
     if kind is errors.AuthenticationError and row and row.key_variables:
         return f"{row.title} refused the key in {row.key_variables[0]}: {reason}"
     return f"{_title(target)}: {reason}"

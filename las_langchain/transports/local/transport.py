@@ -157,7 +157,7 @@ class LocalTransport:
 
 def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:
     return ModelNotFoundError(
-        f"There is no local {kind} model {target.model!r}, only {known}; other providers' models are called provider/model",
+        f"There is no local {kind} model {target.model!r}, only {known}; name others provider/model",
         param="model",
         provider="local",
     )

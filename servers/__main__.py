@@ -1,0 +1,5 @@
+"""``python -m servers`` is the ``las`` command."""
+
+from servers.cli import main
+
+main()

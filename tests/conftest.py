@@ -1,0 +1,127 @@
+"""Shared fixtures: an environment of its own for every test, the upstream double, and one real server a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from las_langchain.service import LiteLLMService, get_litellm_service
+from las_langchain.settings import LASSettings, load_settings
+from las_langchain.transports.local.weights import EMBEDDED
+from tests.fake_openai import FakeOpenAI
+
+UPSTREAM_KEY = "sk-upstream-secret-0123456789"
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the embedded models, and nothing else, from the machine's own."""
+    installed = LASSettings().data_dir
+    for weights in EMBEDDED:
+        if not weights.path(installed).is_file():
+            pytest.skip(f"local/{weights.name} is missing: las local install")
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "models").symlink_to(installed / "models")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path) -> None:
+    """No settings and no keys but the test's own."""
+    for name in list(os.environ):
+        if name.startswith(("LAS_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")) or name.endswith(("_API_KEY", "_API_BASE")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LAS_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    get_litellm_service.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def _upstream() -> Iterator[FakeOpenAI]:
+    with FakeOpenAI() as double:
+        yield double
+
+
+@pytest.fixture
+def upstream(_upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> FakeOpenAI:
+    """The upstream double, set up as the provider ``openai``."""
+    _upstream.reset()
+    monkeypatch.setenv("OPENAI_API_KEY", UPSTREAM_KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", _upstream.url)
+    return _upstream
+
+
+@pytest.fixture
+def service() -> LiteLLMService:
+    """A service with the test's environment."""
+    return LiteLLMService(load_settings())
+
+
+class Server:
+    """A ``las serve`` process.
+
+    Attributes:
+        url: its root address.
+        process: the process.
+    """
+
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "servers", "serve", "--port", "0", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+            cwd=cwd,
+        )
+        self.announced = ""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.announced += line
+            if line.startswith("Stop with"):
+                break
+        assert "Page" in self.announced, self.process.stderr and self.process.stderr.read()
+        self.url = next(word for word in self.announced.split() if word.startswith("http://")).rstrip("/")
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.communicate(timeout=20)
+        return self.process.returncode
+
+    def __enter__(self) -> Server:
+        _wait_until_up(self.url)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+def _wait_until_up(url: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # The socket is bound before the address is printed, so this only waits for the first answer.
+    with opener.open(f"{url}/health", timeout=30) as response:
+        assert response.status == 200
+
+
+@pytest.fixture(scope="session")
+def server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI) -> Iterator[Server]:
+    """One running server, with the upstream double as the provider ``openai``."""
+    environment = {
+        "LAS_DATA_DIR": str(data_dir),
+        "LAS_MAX_BODY_MB": "1",
+        "OPENAI_API_KEY": UPSTREAM_KEY,
+        "OPENAI_BASE_URL": _upstream.url,
+        "OLLAMA_BASE_URL": "http://127.0.0.1:9",
+    }
+    with Server(environment=environment, cwd=tmp_path_factory.mktemp("server")) as running:
+        yield running

@@ -1,0 +1,213 @@
+"""The transport for every provider: what goes upstream, what comes back, and how faults look."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from dataclasses import replace
+from typing import Any
+
+import litellm
+import pytest
+from litellm.exceptions import InvalidRequestError
+
+from las_langchain import errors
+from las_langchain.providers import Target, resolve
+from las_langchain.settings import load_settings
+from las_langchain.transports.litellm import LiteLLMTransport
+from tests.conftest import UPSTREAM_KEY
+from tests.fake_openai import FakeOpenAI, Reply, ToolCall
+
+BODY = {"messages": [{"role": "user", "content": "hello there"}]}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+transport = LiteLLMTransport()
+
+
+@pytest.fixture
+def target(upstream: FakeOpenAI) -> Target:
+    return resolve("openai/gpt-4o", load_settings(timeout=5, stream_timeout=5))
+
+
+def test_an_answer_is_as_openai_sent_it(target: Target, upstream: FakeOpenAI) -> None:
+    answer = transport.complete(target, BODY)
+    assert answer["object"] == "chat.completion"
+    assert answer["model"] == "gpt-4o-2024-08-06"
+    choice = answer["choices"][0]
+    assert choice["message"] == {"role": "assistant", "content": "Echo: hello there", "refusal": None}
+    assert (choice["finish_reason"], choice["logprobs"]) == ("stop", None)
+    assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
+    assert "provider_specific_fields" not in str(answer)
+
+
+def test_what_is_sent_is_what_was_asked_and_nothing_more(target: Target, upstream: FakeOpenAI) -> None:
+    fields = {"temperature": 0.5, "top_p": 0.9, "seed": 3, "stop": ["x"], "user": "me", "metadata": {"a": "b"}}
+    transport.complete(replace(target, headers={"x-team": "red"}), {**BODY, **fields})
+    received = upstream.last
+    assert received.path == "/v1/chat/completions"
+    assert received.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+    assert received.headers["x-team"] == "red"
+    assert received.body == {**BODY, **fields, "model": "gpt-4o"}
+
+
+async def test_tools_pass_both_ways_plain_and_streamed(target: Target, upstream: FakeOpenAI) -> None:
+    calls = [ToolCall("get_weather", '{"city": "Oslo"}', "c1"), ToolCall("get_weather", '{"city": "Rome"}', "c2")]
+    for _ in range(3):
+        upstream.enqueue(Reply(tool_calls=calls))
+    body = {**BODY, "tools": [WEATHER], "tool_choice": "auto"}
+    answer = transport.complete(target, body)
+    assert [call["id"] for call in answer["choices"][0]["message"]["tool_calls"]] == ["c1", "c2"]
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
+    chunks = list(transport.stream(target, body))
+    assert _joined_calls(chunks) == _joined_calls([chunk async for chunk in transport.astream(target, body)])
+    assert _joined_calls(chunks) == {
+        0: ("c1", "get_weather", '{"city": "Oslo"}'),
+        1: ("c2", "get_weather", '{"city": "Rome"}'),
+    }
+    assert upstream.last.body["tools"] == [WEATHER]
+    assert "_skip_mcp_handler" not in upstream.last.body
+
+
+async def test_streams_begin_with_the_role_and_end_with_usage_alone(target: Target, upstream: FakeOpenAI) -> None:
+    body = {**BODY, "stream_options": {"include_usage": True}}
+    upstream.enqueue(Reply(content="a b c", reasoning="why"), Reply(content="a b c", reasoning="why"))
+    for chunks in (list(transport.stream(target, body)), [chunk async for chunk in transport.astream(target, body)]):
+        assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+        assert len({chunk["id"] for chunk in chunks}) == 1
+        assert chunks[-1]["choices"] == []
+        assert chunks[-1]["usage"]["completion_tokens"] > 0
+        assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+        assert "".join(delta.get("content", "") for delta in deltas) == "a b c"
+        assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "why"
+
+
+def test_refusals_stay_where_openai_puts_them(target: Target, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(refusal="I won't"))
+    message = transport.complete(target, BODY)["choices"][0]["message"]
+    assert (message["refusal"], message["content"]) == ("I won't", None)
+
+
+async def test_embeddings(target: Target, upstream: FakeOpenAI) -> None:
+    target = resolve("openai/text-embedding-3-small", load_settings())
+    answer = transport.embed(target, {"input": ["a", "b"], "dimensions": 4})
+    assert [len(item["embedding"]) for item in answer["data"]] == [4, 4]
+    assert upstream.last.body["dimensions"] == 4
+    assert (await transport.aembed(target, {"input": ["a", "b"], "dimensions": 4}))["data"] == answer["data"]
+
+
+ERRORS: list[tuple[int, type[errors.LASError], type[Exception]]] = [
+    (400, errors.BadRequestError, InvalidRequestError),
+    (400, errors.BadRequestError, litellm.BadRequestError),
+    (401, errors.AuthenticationError, litellm.AuthenticationError),
+    (403, errors.PermissionDeniedError, litellm.PermissionDeniedError),
+    (404, errors.ModelNotFoundError, litellm.NotFoundError),
+    (429, errors.RateLimitError, litellm.RateLimitError),
+    (500, errors.APIError, litellm.InternalServerError),
+    (503, errors.ServiceUnavailableError, litellm.ServiceUnavailableError),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "theirs"), ERRORS)
+async def test_errors_are_ours_and_litellms(
+    target: Target, upstream: FakeOpenAI, status: int, kind: type[errors.LASError], theirs: type[Exception]
+) -> None:
+    reply = Reply(status=status, headers={"retry-after": "7"})
+    upstream.enqueue(reply, reply, reply, reply)
+    raised = [_raised(lambda: transport.complete(target, BODY)), _raised(lambda: list(transport.stream(target, BODY)))]
+    raised += [await _araised(transport.acomplete(target, BODY)), await _araised(anext(transport.astream(target, BODY)))]
+    for error in raised:
+        assert isinstance(error, kind)
+        assert isinstance(error, theirs)
+        assert (error.status_code, error.retry_after, error.provider) == (status, 7, "openai")
+        assert "\n" not in str(error)
+        assert "litellm" not in str(error)
+        assert UPSTREAM_KEY not in str(error)
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_prompt_that_is_too_long_is_its_own_error(target: Target, upstream: FakeOpenAI) -> None:
+    text = "This model's maximum context length is 8 tokens."
+    upstream.enqueue(Reply(status=400, error={"message": text, "code": "context_length_exceeded"}))
+    error = _raised(lambda: transport.complete(target, BODY))
+    assert isinstance(error, errors.ContextWindowExceededError)
+    assert isinstance(error, litellm.ContextWindowExceededError)
+    assert error.code == "context_length_exceeded"
+
+
+def test_keys_that_the_provider_echoes_are_removed(target: Target, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(status=400, error={"message": f"bad key {UPSTREAM_KEY} or sk-proj-abcdefgh12345678"}))
+    text = str(_raised(lambda: transport.complete(target, BODY)))
+    assert "***" in text
+    assert "abcdefgh" not in text
+    assert UPSTREAM_KEY not in text
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+async def test_a_cut_stream_is_never_taken_for_whole(target: Target, upstream: FakeOpenAI, after: int) -> None:
+    upstream.enqueue(Reply(content="a b c d e f g h", cut_after=after), Reply(content="a b c d e f g h", cut_after=after))
+    assert isinstance(_raised(lambda: list(transport.stream(target, BODY))), errors.APIConnectionError)
+    with pytest.raises(errors.APIConnectionError):
+        _ = [chunk async for chunk in transport.astream(target, BODY)]
+
+
+async def test_a_provider_that_hangs_is_a_timeout(target: Target, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(hang=True), Reply(hang=True), Reply(hang=True, cut_after=2))
+    quick = replace(target, timeout=0.4, stream_timeout=0.4)
+    begin = time.monotonic()
+    assert isinstance(_raised(lambda: transport.complete(quick, BODY)), errors.APITimeoutError)
+    assert isinstance(await _araised(transport.acomplete(quick, BODY)), errors.APITimeoutError)
+    with pytest.raises(errors.APITimeoutError, match="LAS_STREAM_TIMEOUT"):
+        _ = [chunk async for chunk in transport.astream(quick, BODY)]
+    assert time.monotonic() - begin < 10
+
+
+def test_an_unreachable_server_says_what_to_start() -> None:
+    target = resolve("ollama/llama3.2", load_settings(providers={"ollama": {"base_url": "http://127.0.0.1:9"}}))
+    error = _raised(lambda: transport.complete(target, BODY))
+    assert isinstance(error, errors.APIConnectionError)
+    assert str(error) == "Ollama does not answer at http://127.0.0.1:9: start it, or set OLLAMA_BASE_URL"
+
+
+@pytest.mark.parametrize("name", ["api_base", "model_list", "mock_response", "custom_llm_provider", "temprature"])
+def test_what_is_no_request_field_never_reaches_litellm(target: Target, upstream: FakeOpenAI, name: str) -> None:
+    error = _raised(lambda: transport.complete(target, {**BODY, name: "x"}))
+    assert isinstance(error, errors.BadRequestError)
+    assert error.param == name
+    assert upstream.requests == []
+
+
+def test_no_messages_are_refused(target: Target) -> None:
+    assert "at least one message" in str(_raised(lambda: transport.complete(target, {"messages": []})))
+
+
+def _raised(call: Any) -> Any:
+    with pytest.raises(errors.LASError) as info:
+        call()
+    return info.value
+
+
+async def _araised(call: Any) -> Any:
+    with pytest.raises(errors.LASError) as info:
+        await call
+    return info.value
+
+
+def _joined_calls(chunks: list[dict[str, Any]]) -> dict[int, tuple[str, str, str]]:
+    calls: dict[int, tuple[str, str, str]] = {}
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            for piece in choice["delta"].get("tool_calls", ()):
+                identifier, name, arguments = calls.get(piece["index"], ("", "", ""))
+                function = piece["function"]
+                calls[piece["index"]] = (
+                    identifier + piece.get("id", ""),
+                    name + function.get("name", ""),
+                    arguments + function.get("arguments", ""),
+                )
+    return calls
