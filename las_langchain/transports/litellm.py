@@ -27,6 +27,9 @@ from las_langchain.settings import nearest
 
 Json = dict[str, Any]
 
+# pydantic's remark on litellm's typed dicts, made at the first call, says nothing to its users.
+warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
+
 litellm.suppress_debug_info = True
 litellm.disable_hf_tokenizer_download = True
 litellm.telemetry = False

@@ -20,9 +20,7 @@ def test_every_error_is_drawn_is_a_model_error_and_survives_pickling(kind: type[
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.__dict__) == (str(error), error.__dict__)
     assert 400 <= error.status_code < 600
-    assert error.to_openai() == {
-        "error": {"message": "wrong", "type": kind.type, "param": "model", "code": kind.code}
-    }
+    assert error.to_openai() == {"error": {"message": "wrong", "type": kind.type, "param": "model", "code": kind.code}}
     assert "/a/path" in str(error)
 
 

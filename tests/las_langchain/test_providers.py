@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from pydantic import SecretStr
 
 from las_langchain import catalog
-from las_langchain.errors import AuthenticationError, LASError, ModelNotFoundError
+from las_langchain.errors import AuthenticationError, ModelNotFoundError
 from las_langchain.providers import (
     PROVIDERS,
     available_models,
@@ -44,7 +44,7 @@ def test_a_bare_name_belongs_to_the_default_provider() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/x", "azure/../../x", "gemini/x?y", "oobabooga/http://evil", "openai/a b", "openai/é", "x" * 300, "openai/x#y"],
+    ["", "/x", "azure/../../x", "gemini/x?y", "oobabooga/http://evil", "openai/a b", "openai/é", "x" * 300, "a/x#y"],
 )
 def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="Not a model name") as error:
@@ -57,11 +57,10 @@ def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_resolved_or_refused(name: str) -> None:
     try:
-        target = resolve(name, load_settings())
-    except LASError as error:
-        assert error.status_code in (401, 404)
-    else:
-        assert name.endswith(target.model)
+        model = resolve(name, load_settings()).model
+    except (AuthenticationError, ModelNotFoundError):
+        return
+    assert name.endswith(model)
 
 
 def test_an_unknown_provider_names_the_nearest() -> None:

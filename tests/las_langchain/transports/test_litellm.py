@@ -120,7 +120,8 @@ async def test_errors_are_ours_and_litellms(
     reply = Reply(status=status, headers={"retry-after": "7"})
     upstream.enqueue(reply, reply, reply, reply)
     raised = [_raised(lambda: transport.complete(target, BODY)), _raised(lambda: list(transport.stream(target, BODY)))]
-    raised += [await _araised(transport.acomplete(target, BODY)), await _araised(anext(transport.astream(target, BODY)))]
+    raised.append(await _araised(transport.acomplete(target, BODY)))
+    raised.append(await _araised(anext(transport.astream(target, BODY))))
     for error in raised:
         assert isinstance(error, kind)
         assert isinstance(error, theirs)
@@ -150,7 +151,7 @@ def test_keys_that_the_provider_echoes_are_removed(target: Target, upstream: Fak
 
 @pytest.mark.parametrize("after", [1, 3, 5])
 async def test_a_cut_stream_is_never_taken_for_whole(target: Target, upstream: FakeOpenAI, after: int) -> None:
-    upstream.enqueue(Reply(content="a b c d e f g h", cut_after=after), Reply(content="a b c d e f g h", cut_after=after))
+    upstream.enqueue(*[Reply(content="a b c d e f g h", cut_after=after)] * 2)
     assert isinstance(_raised(lambda: list(transport.stream(target, BODY))), errors.APIConnectionError)
     with pytest.raises(errors.APIConnectionError):
         _ = [chunk async for chunk in transport.astream(target, BODY)]

@@ -1,0 +1,158 @@
+"""The engine's life: loading, stopping, threads, forks, and the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from las_langchain.errors import ConfigurationError
+from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
+from las_langchain.transports.local.weights import CHAT
+
+LONG = {"messages": [{"role": "user", "content": "Tell a very long story about the sea."}], "max_tokens": 2000}
+SHORT = {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 3}
+
+LOAD = """
+import os, sys, threading, time
+from pathlib import Path
+from las_langchain.transports.local.engine import EngineConfig, get_engine
+config = EngineConfig(Path(os.environ["LAS_DATA_DIR"]) / "models" / "smollm2-135m-instruct.Q4_1.gguf")
+def say(limit=3):
+    body = {"messages": [{"role": "user", "content": "Tell a long story"}], "max_tokens": limit}
+    return len([chunk for chunk in get_engine(config).stream(body) if chunk["choices"]])
+"""
+
+
+@pytest.fixture
+def engine(data_dir: Path) -> Engine:
+    return get_engine(EngineConfig(CHAT.path(data_dir)))
+
+
+def run(code: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run *code* in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", LOAD + code], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def test_equal_configurations_share_one_engine_across_threads(data_dir: Path) -> None:
+    found: list[Engine] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(get_engine(EngineConfig(CHAT.path(data_dir))))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1
+
+
+def test_stopping_a_stream_frees_the_engine(engine: Engine) -> None:
+    stream = engine.stream(LONG)
+    next(stream)
+    stream.close()
+    _assert_idle_soon(engine)
+
+
+async def test_cancelling_a_task_frees_the_engine_also_while_it_reads_the_prompt(engine: Engine) -> None:
+    long_prompt = {"messages": [{"role": "user", "content": "word " * 4000}], "max_tokens": 5}
+
+    async def consume() -> None:
+        async for _ in engine.astream(long_prompt):
+            pass
+
+    task = asyncio.create_task(consume())
+    await asyncio.sleep(0.3)
+    begin = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - begin < 0.2, "the caller does not wait for the engine"
+    await asyncio.to_thread(_assert_idle_soon, engine)
+
+
+async def test_calls_in_several_loops_and_threads_at_once(engine: Engine) -> None:
+    async def count() -> int:
+        return len([chunk async for chunk in engine.astream(SHORT)])
+
+    def in_thread() -> int:
+        return asyncio.run(count())
+
+    results = await asyncio.gather(*(asyncio.to_thread(in_thread) for _ in range(6)), count())
+    assert min(results) > 1
+
+
+def test_a_consumer_whose_loop_is_closed_stops_the_engine(engine: Engine) -> None:
+    async def begin() -> None:
+        stream = engine.astream(LONG)
+        await anext(stream)
+        streams.append(stream)  # survives the loop, unclosed
+
+    streams: list[object] = []
+    asyncio.run(begin())
+    _assert_idle_soon(engine)
+
+
+def test_a_process_may_end_right_after_loading() -> None:
+    result = run("get_engine(config)")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_process_may_end_in_the_middle_of_an_answer() -> None:
+    result = run("threading.Thread(target=say, args=(2000,), daemon=True).start(); time.sleep(2); sys.exit(3)")
+    assert (result.returncode, result.stdout, result.stderr) == (3, "", "")
+
+
+def test_the_engine_is_silent() -> None:
+    result = run("say()")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_a_forked_child_loads_its_own_engine_and_ends_by_itself() -> None:
+    code = """
+say()
+child = os.fork()
+if child == 0:
+    sys.exit(7 if say() else 1)
+idle = os.fork()
+if idle == 0:
+    sys.exit(8)
+codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in (child, idle)]
+print(*codes, bool(say()))
+"""
+    result = run(code)
+    assert (result.stdout, result.stderr) == ("7 8 True\n", "")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"LAS_LOCAL_MODEL: no such file; .*nowhere.gguf"):
+        get_engine(EngineConfig(Path("/nowhere.gguf")))
+
+
+def test_a_missing_projector_is_named(data_dir: Path) -> None:
+    with pytest.raises(ConfigurationError, match="LAS_LOCAL_MMPROJ: no such file"):
+        get_engine(EngineConfig(CHAT.path(data_dir), mmproj=Path("/nowhere.gguf")))
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"not a model")
+    with pytest.raises(ConfigurationError, match="is LAS_LOCAL_MODEL a whole GGUF file") as error:
+        get_engine(EngineConfig(path))
+    assert "broken.gguf" in str(error.value)
+    assert "broken.gguf" not in str(error.value.to_openai())
+
+
+def _assert_idle_soon(engine: Engine) -> None:
+    """The engine stops within the time that one batch of the prompt takes."""
+    deadline = time.monotonic() + 8
+    while any(run.is_alive() for run in engine._runs):
+        assert time.monotonic() < deadline, "the engine still runs"
+        time.sleep(0.02)

@@ -1,0 +1,187 @@
+"""Routing by meaning and arguments under a grammar."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies
+from jsonschema import Draft202012Validator
+
+from las_langchain.errors import BadRequestError
+from las_langchain.transports.local import tools
+
+Json = dict[str, Any]
+
+
+def function(name: str, description: str = "", **properties: Json) -> Json:
+    """A tool with required *properties*."""
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+TEXT = {"type": "string"}
+ONE = function("get_weather", "Get the weather", city=TEXT)
+TWO = function("send_email", "Send an email", to=TEXT)
+
+
+def by_first_letter(texts: list[str]) -> list[list[float]]:
+    """Vectors that are nearest for texts with the same first letter."""
+    return [[1.0 if ord(text[0].lower()) - 97 == index else 0.0 for index in range(26)] for text in texts]
+
+
+def chosen(request: str, choice: Any = None, *offered: Json) -> str | None:
+    body = {
+        "messages": [{"role": "user", "content": request}],
+        "tools": list(offered or (ONE, TWO)),
+        "tool_choice": choice,
+    }
+    found = tools.choose_tool(body, by_first_letter)
+    return found and found["name"]
+
+
+def test_the_nearest_tool_is_chosen_unless_a_decoy_is_nearer() -> None:
+    assert chosen("get it") == "get_weather"
+    assert chosen("send it", "auto") == "send_email"
+    assert chosen("hello") is None
+    assert chosen("hello", "required") == "get_weather"
+    assert chosen("send it", "none") is None
+    assert chosen("hello", {"type": "function", "function": {"name": "send_email"}}) == "send_email"
+
+
+def test_one_required_tool_needs_no_embedding() -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], "tools": [ONE], "tool_choice": "required"}
+    assert tools.choose_tool(body, lambda texts: pytest.fail("asked for an embedding"))["name"] == "get_weather"
+
+
+def test_after_a_tool_result_the_model_answers_unless_a_call_is_required() -> None:
+    messages = [{"role": "user", "content": "get it"}, {"role": "tool", "tool_call_id": "1", "content": "5"}]
+    assert tools.choose_tool({"messages": messages, "tools": [ONE]}, by_first_letter) is None
+    required = {"messages": messages, "tools": [ONE], "tool_choice": "required"}
+    assert tools.choose_tool(required, by_first_letter) is not None
+
+
+@pytest.mark.parametrize(
+    ("offered", "choice", "message"),
+    [
+        ([{"type": "function"}], "auto", "tools: each needs"),
+        ([{"type": "retrieval", "function": {"name": "x"}}], "auto", "tools: each needs"),
+        (["x"], "auto", "tools: each needs"),
+        ([function("x", n={"type": "nonsense"})], "auto", "x: not a JSON schema"),
+        ([ONE], "sometimes", "tool_choice: expected auto, none, required"),
+        ([ONE], {"type": "function", "function": {"name": "other"}}, "names 'other', which is not among the tools"),
+        ([], "required", "needs at least one tool"),
+    ],
+)
+def test_malformed_tools_are_refused(offered: list[Any], choice: Any, message: str) -> None:
+    with pytest.raises(BadRequestError, match=message):
+        tools.choose_tool(
+            {"messages": [{"role": "user", "content": "x"}], "tools": offered, "tool_choice": choice}, by_first_letter
+        )
+
+
+def test_spans_are_runs_of_words_without_punctuation() -> None:
+    assert tools.spans("Mail bob@x.com, please!") == ["Mail", "Mail bob@x.com", "bob@x.com"]
+    assert tools.spans("") == []
+    assert len(tools.spans("word " * 5000)) <= tools.MAX_CANDIDATES
+
+
+def test_strings_and_numbers_are_narrowed_to_the_request() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "t": TEXT, "e": {"enum": ["a"]}}}
+    grounded = tools.ground(schema, "take four of 1,250")
+    assert grounded["properties"]["n"] == {"enum": [1250, 4]}
+    assert {"enum": tools.spans("take four of 1,250")} in grounded["properties"]["t"]["anyOf"]
+    assert grounded["properties"]["e"] == {"enum": ["a"]}
+    assert grounded["additionalProperties"] is False
+
+
+def test_candidates_that_the_schema_forbids_are_left_out() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "maximum": 5}, "t": {"type": "string", "pattern": "^x"}},
+    }
+    assert tools.ground(schema, "3 or 9")["properties"] == {
+        "n": {"enum": [3]},
+        "t": {"type": "string", "pattern": "^x"},
+    }
+
+
+def test_an_empty_request_leaves_strings_bounded() -> None:
+    assert tools.ground({"type": "string"}, "") == {"type": "string", "maxLength": tools.MAX_STRING}
+
+
+SCALARS = strategies.sampled_from(
+    [
+        {"type": "string"},
+        {"type": "string", "maxLength": 4},
+        {"type": "string", "enum": ["a", "b"]},
+        {"type": "integer", "minimum": 3},
+        {"type": "number", "multipleOf": 0.5},
+        {"type": "boolean"},
+        {"const": 1},
+        {"$ref": "#/$defs/thing"},
+    ]
+)
+SCHEMAS = strategies.recursive(
+    SCALARS,
+    lambda inner: strategies.one_of(
+        strategies.builds(lambda item: {"type": "array", "items": item}, inner),
+        strategies.builds(lambda a, b: {"anyOf": [a, b]}, inner, inner),
+        strategies.builds(
+            lambda props: {"type": "object", "properties": props},
+            strategies.dictionaries(strategies.text("ab"), inner, max_size=3),
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@given(SCHEMAS, strategies.text(max_size=60))
+@settings(max_examples=200)
+def test_narrowing_keeps_schemas_valid_and_never_widens_them(schema: Json, request: str) -> None:
+    whole = {"$defs": {"thing": {"type": "string"}}, **schema}
+    grounded = tools.ground(whole, request)
+    Draft202012Validator.check_schema(grounded)
+    for value in _examples(grounded):
+        assert Draft202012Validator({"$defs": whole["$defs"], **schema}).is_valid(value)
+
+
+def _examples(rule: Json) -> list[Any]:
+    """Values that the top level of *rule* names outright."""
+    found = list(rule.get("enum", []))
+    for part in rule.get("anyOf", []):
+        found += part.get("enum", [])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{\n "city": "Köln"}', '{"city": "Köln"}'),
+        ('{"city": 5}', None),
+        ('{"city": "Ber', None),
+        ("[]", None),
+        ("", None),
+    ],
+)
+def test_only_valid_arguments_pass(text: str, expected: str | None) -> None:
+    assert tools.checked_arguments(ONE["function"], text) == expected
+
+
+def test_conversations_lose_their_tools_for_a_template_without_them() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": [{"type": "text", "text": "q"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+        {"role": "assistant", "content": "so", "tool_calls": [call]},
+    ]
+    plain = tools.without_tools(messages)
+    assert [(message["role"], message["content"]) for message in plain[1:]] == [
+        ("user", "Tool result: 42"),
+        ("assistant", "so"),
+    ]
+    assert "tool_calls" not in json.dumps(plain)
+    answered = tools.answer_messages(messages[:3])
+    assert answered[-1] == {"role": "user", "content": "q\n\nTool result: 42"}
