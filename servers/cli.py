@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from las_langchain.service import LiteLLMService
     from las_langchain.settings import LASSettings
 
+BACKLOG = 2048
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -222,6 +223,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # Clients that come before the application is ready wait instead of being refused.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         reason = error.strerror or str(error)

@@ -56,7 +56,9 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 def _bad_request(error: ValidationError, schema: type[BaseModel]) -> BadRequestError:
-    first = error.errors(include_url=False, include_input=False)[0]
+    found = error.errors(include_url=False, include_input=False)
+    # Of a union's alternatives the last is the widest.
+    first = [item for item in found if item["loc"][:1] == found[0]["loc"][:1]][-1]
     if first["type"] == "json_invalid":
         return BadRequestError(f"The body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
     field = str(first["loc"][0]) if first["loc"] else None

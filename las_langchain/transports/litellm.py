@@ -323,6 +323,8 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
     return kind, status if isinstance(status, int) and status != kind.status_code else None
 
 
+# What litellm appends: the same text again, and advice about settings of its own.
+_APPENDED = (" Original exception: ", " To drop these, set ")
 _TIMED_OUT = re.compile(r"timed out|timeout on reading", re.IGNORECASE)
 _PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception|Timeout)( -|:) )+")
 _KEY_SHAPES = re.compile(r"\b(sk|gsk|pk|hf|xai|key|AIza|AKIA)[-_A-Za-z0-9]{8,}")
@@ -332,8 +334,8 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     if kind is errors.APITimeoutError:
         return _too_slow(target)
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    # litellm appends what it wrapped, which says the same again.
-    first = first.partition(" Original exception: ")[0]
+    for noise in _APPENDED:
+        first = first.partition(noise)[0]
     reason = _KEY_SHAPES.sub("***", _PREFIXES.sub("", first).strip())[:500]
     if target.api_key:
         reason = reason.replace(target.api_key.get_secret_value(), "***")

@@ -72,6 +72,7 @@ FILLERS = {"please"}
 MAX_SPAN_WORDS = 8
 MAX_CANDIDATES = 256
 MAX_STRING = 200
+MAX_OPERATIONS = 8
 MAX_ARGUMENT_TOKENS = 512
 
 
@@ -277,7 +278,9 @@ def _narrow_string(rule: Json, candidates: list[Any], numbers: list[float]) -> J
     # "12 times 7" may also be wanted as "12 * 7": an expression over the request's own numbers.
     number = "|".join(re.escape(str(value)) for value in numbers)
     term = rf"[(]?({number})[)]?"
-    return {"anyOf": [{"type": "string", "pattern": rf"^{term}( ?([*][*]|[-+*/^%]) ?{term})+$"}, {"enum": candidates}]}
+    operations = f"{{1,{min(len(numbers) - 1, MAX_OPERATIONS)}}}"
+    expression = rf"^{term}( ?([*][*]|[-+*/^%]) ?{term}){operations}$"
+    return {"anyOf": [{"type": "string", "pattern": expression}, {"enum": candidates}]}
 
 
 def _allows(rule: Json, value: Any) -> bool:

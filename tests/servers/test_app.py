@@ -1,0 +1,159 @@
+"""The application around the endpoints: page, health, documentation, and the process itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+import las_langchain
+from las_langchain.settings import load_settings
+from servers import app as app_module
+from servers.app import create_app
+from tests.conftest import Server
+
+
+class Links(HTMLParser):
+    """The addresses and resources that a page names."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("href", "src") and value]
+
+
+def test_the_page_lists_what_is_served_and_every_link_works(server: Server) -> None:
+    page = httpx.get(server.url, trust_env=False)
+    assert page.headers["content-type"].startswith("text/html")
+    for text in ("local/smollm2-135m-instruct", "local/all-minilm-l6-v2", "/v1/chat/completions", "curl", "ChatLAS"):
+        assert text in page.text
+    links = Links(page.text).found
+    assert links
+    assert all(link.startswith("/") for link in links), "nothing comes from elsewhere"
+    for link in links:
+        assert httpx.get(server.url + link, trust_env=False).status_code == 200
+
+
+def test_what_settings_say_is_escaped_on_the_page() -> None:
+    from servers.web import index_page
+
+    assert "<script>alert" not in index_page(load_settings(model="local/<script>alert(1)</script>"))
+
+
+def test_health_names_version_and_model(server: Server) -> None:
+    answer = httpx.get(f"{server.url}/health", trust_env=False).json()
+    assert answer == {"status": "ok", "version": las_langchain.__version__, "model": "local/smollm2-135m-instruct"}
+
+
+def test_openapi_describes_every_field(server: Server) -> None:
+    document = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+    body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert {"model", "messages", "temperature", "tools"} <= body["properties"].keys()
+    assert "/api/v1/litellm/v1/models" not in document["paths"]
+
+
+def test_bugs_are_hidden_from_clients_and_shown_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    application = create_app(load_settings())
+
+    @application.get("/bug")
+    async def bug() -> None:
+        raise RuntimeError("a secret detail")
+
+    import asyncio
+
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+
+    async def get() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/bug")
+
+    response = asyncio.run(get())
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert response.json()["error"]["message"] == "The server had an internal error; its log says which"
+    assert "a secret detail" in caplog.text
+
+
+def test_the_module_has_an_application_for_uvicorn() -> None:
+    assert isinstance(app_module.app, FastAPI)
+    assert app_module.app is app_module.app
+    with pytest.raises(AttributeError):
+        app_module.nothing  # noqa: B018
+
+
+def test_uvicorn_serves_it_by_name(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "servers.app:app", "--port", str(port), "--log-level", "warning"]
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_ends_cleanly_in_the_middle_of_an_answer(data_dir: Path, number: signal.Signals) -> None:
+    server = Server()
+    body = {"model": "local/smollm2-135m-instruct", "messages": [{"role": "user", "content": "A long story"}]}
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**body, "stream": True}, trust_env=False) as r:
+        pieces = r.iter_bytes()
+        next(pieces)
+        begin = time.monotonic()
+        server.process.send_signal(number)
+        _drain(pieces)
+        _, errors = server.process.communicate(timeout=30)
+    assert time.monotonic() - begin < 20
+    assert "Traceback" not in errors
+    assert "Segmentation" not in errors
+    assert server.process.returncode in (0, -number)
+
+
+def _drain(pieces: Iterator[bytes]) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        for _ in pieces:
+            pass
+
+
+def test_litellm_is_not_imported_for_a_local_model(data_dir: Path) -> None:
+    code = """
+import asyncio, sys, httpx
+from servers.app import create_app
+async def main():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app()), base_url="http://test") as client:
+        messages = [{"role": "user", "content": "hi"}]
+        body = {"model": "local/smollm2-135m-instruct", "messages": messages, "max_tokens": 2}
+        assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
+        assert (await client.get("/v1/models")).status_code == 200
+asyncio.run(main())
+print("litellm" in sys.modules, "langserve" in sys.modules, "langgraph" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    assert result.stdout == "False False False\n"
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert httpx.get(url, trust_env=False).status_code == 200
+            return
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

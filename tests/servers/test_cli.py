@@ -1,0 +1,211 @@
+"""The ``las`` command, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import UPSTREAM_KEY, Server
+from tests.fake_openai import FakeOpenAI, Reply
+
+
+def las(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``las`` with *arguments*; standard input is never a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "servers", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+def test_chat_answers() -> None:
+    result = las("chat", "What is the capital of France?")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Paris" in result.stdout
+
+
+def test_chat_reads_standard_input_after_or_instead_of_the_prompt(upstream: FakeOpenAI) -> None:
+    assert las("chat", "--model", "openai/gpt-4o", stdin="from stdin").stdout == "Echo: from stdin\n"
+    las("chat", "Summarise:", "-m", "openai/gpt-4o", "--system", "Be brief", stdin="a text\n")
+    assert upstream.last.body["messages"] == [
+        {"role": "system", "content": "Be brief"},
+        {"role": "user", "content": "Summarise:\n\na text"},
+    ]
+
+
+def test_chat_streams_as_it_comes(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(chunks=["first ", "second"], chunk_delay=1.0))
+    command = [sys.executable, "-m", "servers", "chat", "x", "-m", "openai/gpt-4o"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(6) == "first "
+        begin = time.monotonic()
+        assert process.stdout.read() == "second\n"
+        assert time.monotonic() - begin > 0.5
+
+
+def test_chat_sends_images(upstream: FakeOpenAI, tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(b"png")
+    las("chat", "See", "-m", "openai/gpt-4o", "--image", "cat.png", "--image", "https://example.com/dog.jpg")
+    text, cat, dog = upstream.last.body["messages"][0]["content"]
+    assert text == {"type": "text", "text": "See"}
+    assert cat["image_url"]["url"] == "data:image/png;base64,cG5n"
+    assert dog["image_url"]["url"] == "https://example.com/dog.jpg"
+
+
+def test_embed_prints_a_vector_a_line() -> None:
+    first, second = las("embed", "a cat", "a dog").stdout.splitlines()
+    assert len(json.loads(first)) == len(json.loads(second)) == 384
+    assert las("embed", stdin="a cat\n\na dog\n").stdout.splitlines() == [first, second]
+
+
+def test_models_and_providers_are_listed(upstream: FakeOpenAI) -> None:
+    listed = las("models").stdout.splitlines()
+    assert listed[:2] == ["local/all-minilm-l6-v2", "local/smollm2-135m-instruct"]
+    assert "openai/gpt-4o" in listed
+    assert all(name.startswith("groq/") for name in las("models", "--provider", "groq").stdout.splitlines())
+    rows = {line.split()[0]: line for line in las("providers").stdout.splitlines() if line}
+    assert "needs no key" in rows["ollama"]
+    assert "ready" in rows["openai"]
+    assert "set ANTHROPIC_API_KEY" in rows["anthropic"]
+    assert "mistral" in rows["And"]
+
+
+def test_local_install_is_repeatable() -> None:
+    result = las("local", "install")
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        "local/smollm2-135m-instruct is installed",
+        "local/all-minilm-l6-v2 is installed",
+    ]
+
+
+WRONG: list[tuple[list[str], dict[str, str], str]] = [
+    (["chat"], {}, "Nothing to ask: give a prompt"),
+    (["embed"], {}, "Nothing to embed: give texts"),
+    (["chat", "x", "-m", "opnai/gpt-4o"], {}, "did you mean 'openai'?"),
+    (["chat", "x", "-m", "local/gpt"], {}, "There is no local chat model 'gpt', only local/smollm2-135m-instruct"),
+    (["chat", "x", "-m", "anthropic/claude-3-opus"], {}, "No key for Anthropic: set ANTHROPIC_API_KEY"),
+    (
+        ["chat", "x", "-m", "ollama/llama3.2"],
+        {"OLLAMA_BASE_URL": "http://127.0.0.1:9", "LAS_MAX_RETRIES": "0"},
+        "Ollama does not answer at http://127.0.0.1:9: start it, or set OLLAMA_BASE_URL",
+    ),
+    (["chat", "x"], {"LAS_LOCAL_MODEL": "/no/such.gguf"}, "LAS_LOCAL_MODEL: no such file; set it to a GGUF file"),
+    (["serve"], {"LAS_LOCAL_MODEL": "/no/such.gguf"}, "LAS_LOCAL_MODEL: no such file; set it to a GGUF file"),
+    (["serve"], {"LAS_LOCAL_MMPROJ": "/no/such.gguf"}, "LAS_LOCAL_MMPROJ: no such file"),
+    (["chat", "x"], {"LAS_DATA_DIR": "/no/such/folder"}, "is not installed: run `las local install` once"),
+    (["chat", "x"], {"LAS_TIMEOUT": "soon"}, "LAS_TIMEOUT: Input should be a valid number"),
+    (["chat", "x"], {"LAS_CONFIG": "/no/las.toml"}, "LAS_CONFIG: no such file: /no/las.toml"),
+    (["chat", "x", "-i", "/etc/hostname"], {}, "is not named like an image"),
+    (["chat", "x", "-i", "nothing.png"], {}, "--image: nothing.png: No such file"),
+    (["chat", "x", "-i", __file__.replace(".py", ".png")], {}, "No such file"),
+    (["models", "--provider", "opnai"], {}, "did you mean 'openai'?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "environment", "message"), WRONG)
+def test_mistakes_end_with_one_line_and_code_2(arguments: list[str], environment: dict[str, str], message: str) -> None:
+    result = las(*arguments, **environment)
+    assert result.returncode == 2
+    assert result.stderr.startswith("las: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["chat", "--nonsense"], ["serve", "--port", "x"]])
+def test_wrong_usage_is_code_2(arguments: list[str]) -> None:
+    result = las(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = las("serve", "--port", str(port))
+    assert result.returncode == 2
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use; choose another with --port" in result.stderr
+
+
+def test_serve_announces_every_address_and_ends_with_ctrl_c(data_dir: Path) -> None:
+    with Server() as server:
+        for path in ("/", "/v1", "/v1/models", "/docs", "/health"):
+            assert f"{server.url}{path}" in server.announced
+        assert "local/smollm2-135m-instruct" in server.announced
+        assert server.stop(signal.SIGINT) == 0
+
+
+def test_listening_to_everybody_is_warned_about(data_dir: Path) -> None:
+    server = Server("--host", "0.0.0.0")
+    server.process.send_signal(signal.SIGINT)
+    _, errors = server.process.communicate(timeout=20)
+    assert "Anybody who can reach this machine can use these models with your keys." in errors
+    assert server.url.startswith("http://127.0.0.1:")
+
+
+def test_ctrl_c_stops_a_chat_at_once(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(content="word " * 400, chunk_delay=0.05))
+    command = [sys.executable, "-m", "servers", "chat", "x", "-m", "openai/gpt-4o"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.read(5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert errors == ""
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m servers models --provider openai | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    assert result.stdout.count("\n") == 1
+
+
+def test_a_terminal_is_not_waited_for(upstream: FakeOpenAI) -> None:
+    controller, terminal = pty.openpty()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "servers", "chat", "hi", "-m", "openai/gpt-4o"],
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    assert result.stdout == "Echo: hi\n"
+
+
+def test_keys_appear_nowhere(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(status=401, error={"message": f"Incorrect API key provided: {UPSTREAM_KEY}"}))
+    result = las("chat", "x", "-m", "openai/gpt-4o")
+    assert result.returncode == 2
+    assert UPSTREAM_KEY not in result.stdout + result.stderr
+
+
+def test_the_console_script_is_installed() -> None:
+    script = shutil.which("las", path=str(Path(sys.executable).parent))
+    assert script is not None
+    result = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    assert "serve" in result.stdout
