@@ -184,7 +184,12 @@ def measure(tools: list[Json], cases: list[Case], mode: str, without: list[str],
     target = service.target("local/smollm2-135m-instruct")
 
     def ask(prompt: str) -> Json | None:
-        body = {"messages": [{"role": "user", "content": prompt}], "tools": tools, "tool_choice": mode, "max_tokens": 16}
+        body = {
+            "messages": [{"role": "user", "content": prompt}],
+            "tools": tools,
+            "tool_choice": mode,
+            "max_tokens": 16,
+        }
         try:
             calls = service.complete(target, body)["choices"][0]["message"].get("tool_calls")
         except LASError as error:

@@ -1,6 +1,6 @@
 """What importing costs, and how long the server takes from its start to its first answer.
 
-    python benchmarks/start_up.py
+python benchmarks/start_up.py
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def main() -> int:
     print(f"import langchain_core.language_models  {base:6.3f} s of processor time")
     print(f"import las_langchain                   {ours:6.3f} s   ratio {ours / base:.2f} (bar: {BAR_IMPORT})")
     first = statistics.median(answer_seconds() for _ in range(3))
-    print(f"las serve to its first answer          {first:6.2f} s of wall time (bar: {BAR_ANSWER:g} on an idle machine)")
+    print(
+        f"las serve to its first answer          {first:6.2f} s of wall time (bar: {BAR_ANSWER:g} on an idle machine)"
+    )
     return int(ours / base > BAR_IMPORT or first > BAR_ANSWER)
 
 

@@ -15,9 +15,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
 from las_langchain.errors import BadRequestError
 
 Json = dict[str, Any]
@@ -129,7 +126,7 @@ def checked_arguments(function: Json, text: str) -> str | None:
     except ValueError:
         return None
     schema = function.get("parameters") or {}
-    valid = isinstance(arguments, dict) and Draft202012Validator(schema).is_valid(arguments)
+    valid = isinstance(arguments, dict) and _validator(schema).is_valid(arguments)
     return json.dumps(arguments, ensure_ascii=False) if valid else None
 
 
@@ -210,10 +207,10 @@ def _function(tool: Json) -> Json:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise BadRequestError("tools: each needs type 'function' and a function with a name", param="tools")
-    try:
-        Draft202012Validator.check_schema(function.get("parameters") or {})
-    except SchemaError as error:
-        raise BadRequestError(f"tools: {function['name']}: not a JSON schema: {error.message}", param="tools") from None
+    validator = _validator(function.get("parameters") or {})
+    # The schema of schemas, asked about this one.
+    for error in _validator(validator.META_SCHEMA).iter_errors(validator.schema):
+        raise BadRequestError(f"tools: {function['name']}: not a JSON schema: {error.message}", param="tools")
     return function
 
 
@@ -283,8 +280,15 @@ def _narrow_string(rule: Json, candidates: list[Any], numbers: list[float]) -> J
     return {"anyOf": [{"type": "string", "pattern": expression}, {"enum": candidates}]}
 
 
+def _validator(schema: Any) -> Any:
+    # Imported late: with all its optional formats installed, jsonschema takes two seconds to import.
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema)
+
+
 def _allows(rule: Json, value: Any) -> bool:
-    return bool(Draft202012Validator(rule).is_valid(value))
+    return bool(_validator(rule).is_valid(value))
 
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?")
