@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# A test module that imports litellm before the package does must not send it to the network for prices.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED

@@ -14,6 +14,7 @@ from las_langchain.providers import resolve
 from las_langchain.settings import load_settings
 from las_langchain.transports.local import LocalTransport
 from las_langchain.transports.local.weights import CHAT
+from tests.tiny_vision import png_url, write_projector
 
 # The tool-aware template of the Hermes and Qwen families, in short.
 TOOL_TEMPLATE = """\
@@ -91,3 +92,28 @@ async def test_it_answers_under_its_own_name_and_calls_tools_natively(tool_model
     assert after["choices"][0]["finish_reason"]
     with pytest.raises(errors.ModelNotFoundError, match=r"only local/my-tools.q4"):
         transport.complete(resolve("local/smollm2-135m-instruct", settings), body)
+
+
+async def test_with_a_projector_it_sees(data_dir: Path, tmp_path: Path) -> None:
+    write_projector(tmp_path / "mmproj.gguf")
+    settings = load_settings(
+        local_model=CHAT.path(data_dir), local_mmproj=tmp_path / "mmproj.gguf", local_context=2048, local_parallel=1
+    )
+    target, transport = resolve(settings.model, settings), LocalTransport(settings)
+
+    def asked(url: str) -> dict:
+        parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}]
+        return {"messages": [{"role": "user", "content": parts}], "max_tokens": 4, "temperature": 0}
+
+    blind = {"messages": [{"role": "user", "content": "What is it?"}], "max_tokens": 4}
+    seen = transport.complete(target, asked(png_url(255, 0, 0)))
+    assert seen["choices"][0]["message"]["content"]
+    assert seen["usage"]["prompt_tokens"] > transport.complete(target, blind)["usage"]["prompt_tokens"] + 3
+    assert (await transport.acomplete(target, asked(png_url(0, 0, 255))))["choices"][0]["finish_reason"] == "length"
+    for url, message in (
+        ("https://example.com/cat.png", "send the image itself, as a data:image/… URL"),
+        ("file:///etc/passwd", "send the image itself"),
+        ("data:image/png;base64,bm90IGFuIGltYWdl", "The local engine"),
+    ):
+        with pytest.raises(errors.BadRequestError, match=message):
+            transport.complete(target, asked(url))
