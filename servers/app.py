@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.responses import HTMLResponse
 
 import las_langchain
@@ -23,10 +24,11 @@ def create_app(settings: LASSettings | None = None) -> FastAPI:
         settings: read from the environment if left out.
     """
     service = LiteLLMService(settings)
-    app = FastAPI(
+    app = FastAPIOffline(
         title="las-langchain",
         version=las_langchain.__version__,
         description="Any model in, any client out.",
+        redoc_url=None,
     )
     errors.install(app)
     for prefix in OPENAI_PREFIXES:

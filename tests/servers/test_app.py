@@ -48,6 +48,14 @@ def test_the_page_lists_what_is_served_and_every_link_works(server: Server) -> N
         assert httpx.get(server.url + link, trust_env=False).status_code == 200
 
 
+def test_the_api_documentation_needs_nothing_from_elsewhere(server: Server) -> None:
+    page = httpx.get(f"{server.url}/docs", trust_env=False).text
+    assert "://" not in page
+    resources = [link for link in Links(page).found if link.endswith((".js", ".css"))]
+    assert len(resources) == 2
+    assert all(httpx.get(server.url + link, trust_env=False).status_code == 200 for link in resources)
+
+
 def test_what_settings_say_is_escaped_on_the_page() -> None:
     from servers.web import index_page
 
