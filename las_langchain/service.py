@@ -171,7 +171,8 @@ def retry_delay(error: LASError, attempt: int) -> float | None:
         error: what the last try raised. Its ``retry_after`` is honoured up to 30 seconds; beyond that it is final.
         attempt: how many tries were retried before.
     """
-    if not error.is_retryable:
+    # What the model in this process could not do now, it will not do a moment later.
+    if not error.is_retryable or error.provider == "local":
         return None
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= LONGEST_DELAY else None

@@ -76,6 +76,7 @@ def test_delays_grow_within_bounds_and_only_for_retryable_errors() -> None:
     assert all(0.25 * 2**attempt <= delay <= 0.5 * 2**attempt for attempt, delay in enumerate(delays[:6]))
     assert max(delays) <= LONGEST_DELAY
     assert retry_delay(errors.BadRequestError("x"), 0) is None
+    assert retry_delay(errors.APIError("x", provider="local"), 0) is None
     assert retry_delay(errors.RateLimitError("x", retry_after=4), 0) == 4
     assert retry_delay(errors.RateLimitError("x", retry_after=3600), 0) is None
 

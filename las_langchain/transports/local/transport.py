@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 EMBEDDING_TOKENS = 512
 """The longest text that the embedding model reads, in tokens; the rest is cut off."""
 
+BATCH = 64
+"""Texts embedded in one go."""
+
 # SmolLM2's own template with another default system message: with the original one ("You are a helpful AI assistant
 # named SmolLM, …") the quantised model drifts into other languages on short questions.
 SMOLLM2_TEMPLATE = (
@@ -78,18 +81,12 @@ class LocalTransport:
 
         Texts of more than 512 tokens are cut, with a warning in the log, as sentence encoders do.
         """
-        if target.id != EMBEDDED_EMBEDDINGS:
-            raise _unknown(target, "embedding", EMBEDDED_EMBEDDINGS)
-        _check_embedding_fields(body)
-        vectors, tokens = self._vectors(requests.texts(body.get("input")))
-        encode = _base64 if body.get("encoding_format") == "base64" else list
-        data = [{"object": "embedding", "index": i, "embedding": encode(vector)} for i, vector in enumerate(vectors)]
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return {"object": "list", "data": data, "model": target.id, "usage": usage}
+        return _embeddings(target, body, [self._vectors(batch) for batch in _batches(target, body)])
 
     async def aembed(self, target: Target, body: Json) -> Json:
-        """See :class:`~las_langchain.transports.Transport`."""
-        return await asyncio.to_thread(self.embed, target, body)
+        """See :class:`~las_langchain.transports.Transport`; cancelled between two batches."""
+        batches = _batches(target, body)
+        return _embeddings(target, body, [await asyncio.to_thread(self._vectors, batch) for batch in batches])
 
     def _prepare(self, target: Target, body: Json) -> tuple[Engine, TextAnswer]:
         """Load the model and decide how to answer: in words, or with a call of one tool."""
@@ -174,6 +171,25 @@ def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:
         param="model",
         provider="local",
     )
+
+
+def _batches(target: Target, body: Json) -> list[list[Any]]:
+    """The checked inputs of an embeddings request, so many at a time that none keeps the engine for long."""
+    if target.id != EMBEDDED_EMBEDDINGS:
+        raise _unknown(target, "embedding", EMBEDDED_EMBEDDINGS)
+    _check_embedding_fields(body)
+    inputs = requests.texts(body.get("input"))
+    return [inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH)]
+
+
+def _embeddings(target: Target, body: Json, results: list[tuple[list[list[float]], int]]) -> Json:
+    """OpenAI's answer, made of the vectors and token counts of all batches."""
+    encode = _base64 if body.get("encoding_format") == "base64" else list
+    vectors = [vector for batch, _ in results for vector in batch]
+    tokens = sum(count for _, count in results)
+    data = [{"object": "embedding", "index": i, "embedding": encode(vector)} for i, vector in enumerate(vectors)]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": target.id, "usage": usage}
 
 
 def _check_embedding_fields(body: Json) -> None:

@@ -263,6 +263,20 @@ def test_long_texts_are_cut_with_a_warning(
     assert answer["data"][0]["embedding"] == pytest.approx(same, abs=1e-4)
 
 
+async def test_many_texts_keep_their_order_and_can_be_cancelled(transport: LocalTransport, embeddings: Target) -> None:
+    texts = [f"sentence number {index}" for index in range(150)]
+    answer = transport.embed(embeddings, {"input": texts})
+    assert [item["index"] for item in answer["data"]] == list(range(150))
+    alone = transport.embed(embeddings, {"input": texts[140]})["data"][0]["embedding"]
+    assert answer["data"][140]["embedding"] == pytest.approx(alone, abs=1e-2)
+    assert answer["usage"]["prompt_tokens"] > 150 * 3
+    task = asyncio.create_task(transport.aembed(embeddings, {"input": texts * 20}))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
