@@ -37,6 +37,7 @@ fmt: setup ## Format, and fix what can be fixed
 bench: setup ## Run the benchmarks
 	$(BIN)/python benchmarks/local_tools.py
 	$(BIN)/python benchmarks/local_throughput.py
+	$(BIN)/python benchmarks/start_up.py
 
 lock: setup ## Resolve the newest versions into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
