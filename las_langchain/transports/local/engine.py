@@ -117,8 +117,8 @@ class Engine:
         """
         try:
             answer: Chunk = self._server.handle_embeddings({"input": texts})
-        except (ValueError, RuntimeError) as error:
-            raise BadRequestError(f"The local engine refused the input: {error}", param="input") from None
+        except Exception as error:
+            raise BadRequestError(f"The local engine refused the input: {_one_line(error)}", param="input") from None
         if "error" in answer:
             raise _engine_error(answer["error"])
         return answer
@@ -155,8 +155,8 @@ class _Run(threading.Thread):
     def run(self) -> None:
         try:
             self._server.handle_chat_completions(self._body, self._on_chunk)
-        except (ValueError, RuntimeError) as error:
-            self._deliver(BadRequestError(f"The local engine refused the request: {error}"))
+        except Exception as error:  # The engine's binding raises whatever it meets, TypeError for a huge integer.
+            self._deliver(BadRequestError(f"The local engine refused the request: {_one_line(error)}"))
         self._deliver(None)
 
     def _on_chunk(self, chunk: Chunk) -> bool:
@@ -180,8 +180,12 @@ def _chunk_or_raise(item: Chunk | LASError) -> Chunk:
     return item
 
 
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:300]
+
+
 def _engine_error(error: dict[str, Any]) -> LASError:
-    message, kind = str(error.get("message", "unknown error")), error.get("type")
+    message, kind = _one_line(error.get("message", "unknown error")), error.get("type")
     if kind == "exceed_context_size_error":
         return ContextWindowExceededError(
             f"The prompt has {error.get('n_prompt_tokens')} tokens and the local model's context {error.get('n_ctx')}: "

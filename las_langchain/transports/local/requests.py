@@ -13,8 +13,8 @@ Json = dict[str, Any]
 # Given to the engine as they are.
 ENGINE_FIELDS = frozenset(
     "temperature top_p top_k min_p typical_p stop seed max_tokens n logprobs top_logprobs logit_bias response_format "
-    "presence_penalty frequency_penalty repeat_penalty repeat_last_n mirostat mirostat_tau mirostat_eta grammar "
-    "chat_template_kwargs ignore_eos xtc_probability xtc_threshold dry_multiplier dry_base samplers".split()
+    "presence_penalty frequency_penalty repeat_penalty repeat_last_n mirostat mirostat_tau mirostat_eta "
+    "chat_template_kwargs ignore_eos xtc_probability xtc_threshold dry_multiplier dry_base".split()
 )
 # Other servers' names for the same thing.
 ALIASES = {"max_completion_tokens": "max_tokens", "repetition_penalty": "repeat_penalty"}
@@ -58,7 +58,10 @@ def engine_body(body: Json, *, sees: bool, native_tools: bool) -> Json:
                 f"The local model does not know the parameter {name!r}{nearest(name, known)}", param=name
             )
         result[ALIASES.get(name, name)] = value
-    if (result.get("response_format") or {}).get("type") == "json_object":
+    wanted = result.get("response_format", {})
+    if not isinstance(wanted, dict):
+        raise BadRequestError("response_format: expected an object with a type", param="response_format")
+    if wanted.get("type") == "json_object":
         result["response_format"] = {"type": "json_schema", "json_schema": {"name": "object", "schema": ANY_OBJECT}}
     return result
 
@@ -76,14 +79,25 @@ def checked_messages(messages: Any, *, sees: bool) -> list[Json]:
 
 def _checked(message: Any, where: str, sees: bool) -> Json:
     role = message.get("role") if isinstance(message, dict) else None
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         known = ", ".join(sorted(ROLES))
         raise BadRequestError(f"{where}.role: expected one of {known}, not {role!r}", param=f"{where}.role")
     content = _content(message.get("content"), where, sees)
     if content is None and not (role == "assistant" and message.get("tool_calls")):
         raise BadRequestError(f"{where}.content: a {role} message needs content", param=f"{where}.content")
+    _check_calls(message.get("tool_calls"), where)
     kept = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
     return {"role": "system" if role == "developer" else role, "content": content or "", **kept}
+
+
+def _check_calls(calls: Any, where: str) -> None:
+    shaped = calls is None or (
+        isinstance(calls, list)
+        and all(isinstance(call, dict) and isinstance(call.get("function"), dict) for call in calls)
+    )
+    if not shaped:
+        message = f"{where}.tool_calls: expected a list of calls, each with a function"
+        raise BadRequestError(message, param=f"{where}.tool_calls")
 
 
 def _content(content: Any, where: str, sees: bool) -> str | list[Json] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -83,11 +83,14 @@ def choose_tool(body: Json, embed: Embed) -> Json | None:
     Raises:
         BadRequestError: a tool is malformed, or ``tool_choice`` names none of them.
     """
-    functions = [_function(tool) for tool in body.get("tools") or []]
+    offered = body.get("tools") or []
+    if not isinstance(offered, list):
+        raise BadRequestError("tools: expected a list", param="tools")
+    functions = [_function(tool) for tool in offered]
     choice = body.get("tool_choice") or "auto"
     if isinstance(choice, dict):
         return _named(choice, functions)
-    if choice not in ("auto", "none", "required"):
+    if not isinstance(choice, str) or choice not in ("auto", "none", "required"):
         raise BadRequestError(
             f"tool_choice: expected auto, none, required or a function, not {choice!r}", param="tool_choice"
         )
@@ -104,9 +107,9 @@ def arguments_body(function: Json, request: str) -> Json:
     for name, description, parameters, example, arguments in ARGUMENTS_EXAMPLES:
         messages.append({"role": "user", "content": _task(name, description, parameters, example)})
         messages.append({"role": "assistant", "content": json.dumps(arguments)})
-    schema = function.get("parameters") or {"type": "object", "properties": {}}
+    schema = function["parameters"] or {"type": "object", "properties": {}}
     described = ", ".join(_described(name, rule) for name, rule in schema.get("properties", {}).items())
-    task = _task(function["name"], function.get("description", ""), described, request)
+    task = _task(function["name"], function["description"], described, request)
     messages.append({"role": "user", "content": task})
     return {
         "messages": messages,
@@ -125,7 +128,7 @@ def checked_arguments(function: Json, text: str) -> str | None:
         arguments = json.loads(text)
     except ValueError:
         return None
-    schema = function.get("parameters") or {}
+    schema = function["parameters"]
     valid = isinstance(arguments, dict) and _validator(schema).is_valid(arguments)
     return json.dumps(arguments, ensure_ascii=False) if valid else None
 
@@ -203,23 +206,52 @@ def spans(text: str) -> list[str]:
     return sorted(span for span in found if span and not {span.split()[0].lower(), span.split()[-1].lower()} & FILLERS)
 
 
-def _function(tool: Json) -> Json:
+def _function(tool: Any) -> Json:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise BadRequestError("tools: each needs type 'function' and a function with a name", param="tools")
-    validator = _validator(function.get("parameters") or {})
-    # The schema of schemas, asked about this one.
-    for error in _validator(validator.META_SCHEMA).iter_errors(validator.schema):
-        raise BadRequestError(f"tools: {function['name']}: not a JSON schema: {error.message}", param="tools")
-    return function
+    name, schema = function["name"], function.get("parameters") or {}
+    if not isinstance(schema, dict) or not isinstance(function.get("description") or "", str):
+        message = f"tools: {name}: expected a text as description and a JSON schema of an object as parameters"
+        raise BadRequestError(message, param="tools")
+    if fault := _fault(schema):
+        raise BadRequestError(f"tools: {name}: not a JSON schema: {fault}", param="tools")
+    return {**function, "description": function.get("description") or "", "parameters": schema}
+
+
+def _fault(schema: Json) -> str | None:
+    """What is wrong with *schema*, or None."""
+    validator = _validator(schema)
+    try:
+        # The schema of schemas, asked about this one; then this one, for patterns and references that lead nowhere.
+        fault = next(_validator(validator.META_SCHEMA).iter_errors(schema), None)
+        for pattern in _patterns(schema):
+            re.compile(pattern)
+        validator.is_valid(dict.fromkeys(schema.get("properties", {}), ""))
+    except Exception as error:  # re.error, referencing's own, RecursionError
+        return str(error) or type(error).__name__
+    return str(fault.message) if fault else None
+
+
+def _patterns(rule: Any) -> Iterator[str]:
+    """Every regular expression in a schema."""
+    if isinstance(rule, list):
+        for part in rule:
+            yield from _patterns(part)
+    if isinstance(rule, dict):
+        if isinstance(rule.get("pattern"), str):
+            yield rule["pattern"]
+        for part in rule.values():
+            yield from _patterns(part)
 
 
 def _named(choice: Json, functions: list[Json]) -> Json:
-    wanted = (choice.get("function") or {}).get("name")
+    wanted = choice.get("function")
+    name = wanted.get("name") if isinstance(wanted, dict) else None
     for function in functions:
-        if function["name"] == wanted:
+        if function["name"] == name:
             return function
-    raise BadRequestError(f"tool_choice names {wanted!r}, which is not among the tools", param="tool_choice")
+    raise BadRequestError(f"tool_choice names {name!r}, which is not among the tools", param="tool_choice")
 
 
 def _nearest(functions: list[Json], request: str, embed: Embed, decoys: Sequence[str]) -> Json | None:
@@ -234,7 +266,7 @@ def _nearest(functions: list[Json], request: str, embed: Embed, decoys: Sequence
 
 def _profile(function: Json) -> str:
     """What a tool is about, as the embedding model reads it."""
-    parameters = ", ".join((function.get("parameters") or {}).get("properties", {}))
+    parameters = ", ".join(function["parameters"].get("properties", {}))
     return f"{function['name'].replace('_', ' ')}: {function.get('description', '')}. {parameters}"
 
 
