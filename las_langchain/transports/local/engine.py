@@ -71,12 +71,7 @@ class Engine:
     @cached_property
     def properties(self) -> dict[str, Any]:
         """What the engine says of the loaded model: context size, abilities of its chat template, modalities."""
-        address = urllib.parse.urlsplit(self._server.listening_address)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
-        with contextlib.closing(connection):
-            connection.request("GET", "/props", headers={"Authorization": f"Bearer {self._key}"})
-            properties: dict[str, Any] = json.load(connection.getresponse())
-        return properties
+        return self._ask("GET", "/props")
 
     @property
     def calls_tools(self) -> bool:
@@ -121,6 +116,21 @@ class Engine:
             raise BadRequestError(f"The local engine refused the input: {_one_line(error)}", param="input") from None
         if "error" in answer:
             raise _engine_error(answer["error"])
+        return answer
+
+    def tokenize(self, text: str) -> list[int]:
+        """The tokens of *text*, those that mark its beginning and end included."""
+        tokens: list[int] = self._ask("POST", "/tokenize", {"content": text, "add_special": True})["tokens"]
+        return tokens
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the binding has no function for, the engine answers at its loopback port."""
+        address = urllib.parse.urlsplit(self._server.listening_address)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            answer: dict[str, Any] = json.load(connection.getresponse())
         return answer
 
     def close(self, wait: float = 5) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import logging
-import re
 import struct
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
@@ -156,9 +155,9 @@ class LocalTransport:
         engine = self._embedder()
         try:
             answer = engine.embed(inputs)
-        except ContextWindowExceededError as error:
+        except ContextWindowExceededError:
             if len(inputs) == 1:
-                return self._vectors(_shortened(inputs[0], error))
+                return self._vectors([_shortened(inputs[0], engine)])
             parts = [self._vectors(inputs[i : i + 1]) for i in range(len(inputs))]
             return [vector for vectors, _ in parts for vector in vectors], sum(tokens for _, tokens in parts)
         ordered = sorted(answer["data"], key=lambda item: item["index"])
@@ -203,20 +202,11 @@ def _check_embedding_fields(body: Json) -> None:
         raise BadRequestError("dimensions: the local embedding model has 384 and no others", param="dimensions")
 
 
-_TOKENS = re.compile(r"\((\d+) tokens\)")
-
-
-def _shortened(text: str | list[int], error: ContextWindowExceededError) -> list[Any]:
-    """*text* cut to about what fits, judged by the number of tokens in the engine's refusal."""
-    found = _TOKENS.search(error.message)
-    tokens = int(found.group(1)) if found else 2 * EMBEDDING_TOKENS
-    if isinstance(text, list):
-        keep = EMBEDDING_TOKENS
-    else:
-        # Two tokens mark the beginning and the end. The last character goes in any case, so this comes to an end.
-        keep = min(len(text) - 1, len(text) * (EMBEDDING_TOKENS - 2) // tokens)
-    logger.warning("A text of %s tokens was cut to its first %s before embedding", tokens, EMBEDDING_TOKENS)
-    return [text[:keep]]
+def _shortened(text: str | list[int], engine: Engine) -> list[int]:
+    """The tokens of *text*, as many as the model reads, the last of them its mark of the end."""
+    tokens = engine.tokenize(text) if isinstance(text, str) else text
+    logger.warning("A text of %s tokens was cut to its first %s before embedding", len(tokens), EMBEDDING_TOKENS)
+    return [*tokens[: EMBEDDING_TOKENS - 1], tokens[-1]]
 
 
 def _base64(vector: list[float]) -> str:

@@ -272,6 +272,16 @@ def test_long_texts_are_cut_with_a_warning(
     assert answer["data"][0]["embedding"] == pytest.approx(same, abs=1e-4)
 
 
+def test_a_cut_text_is_embedded_as_its_beginning(transport: LocalTransport, embeddings: Target) -> None:
+    def vector(text: str) -> list[float]:
+        return transport.embed(embeddings, {"input": text})["data"][0]["embedding"]
+
+    beginning = "cat " * 510
+    assert vector(beginning + "dog " * 3000) == pytest.approx(vector(beginning), abs=2e-3)
+    # Spaces are no tokens, however many there are.
+    assert vector("一 " * 511 + " " * 1_000_000) == pytest.approx(vector("一 " * 511), abs=2e-3)
+
+
 async def test_many_texts_keep_their_order_and_can_be_cancelled(transport: LocalTransport, embeddings: Target) -> None:
     texts = [f"sentence number {index}" for index in range(150)]
     answer = transport.embed(embeddings, {"input": texts})
