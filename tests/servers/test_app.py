@@ -37,7 +37,7 @@ class Links(HTMLParser):
 
 
 def test_the_page_lists_what_is_served_and_every_link_works(server: Server) -> None:
-    page = httpx.get(server.url, trust_env=False)
+    page = httpx.get(server.url, trust_env=False, timeout=60)
     assert page.headers["content-type"].startswith("text/html")
     for text in ("local/smollm2-135m-instruct", "local/all-minilm-l6-v2", "/v1/chat/completions", "curl", "ChatLAS"):
         assert text in page.text
@@ -45,15 +45,15 @@ def test_the_page_lists_what_is_served_and_every_link_works(server: Server) -> N
     assert links
     assert all(link.startswith("/") for link in links), "nothing comes from elsewhere"
     for link in links:
-        assert httpx.get(server.url + link, trust_env=False).status_code == 200
+        assert httpx.get(server.url + link, trust_env=False, timeout=60).status_code == 200
 
 
 def test_the_api_documentation_needs_nothing_from_elsewhere(server: Server) -> None:
-    page = httpx.get(f"{server.url}/docs", trust_env=False).text
+    page = httpx.get(f"{server.url}/docs", trust_env=False, timeout=60).text
     assert "://" not in page
     resources = [link for link in Links(page).found if link.endswith((".js", ".css"))]
     assert len(resources) == 2
-    assert all(httpx.get(server.url + link, trust_env=False).status_code == 200 for link in resources)
+    assert all(httpx.get(server.url + link, trust_env=False, timeout=60).status_code == 200 for link in resources)
 
 
 def test_what_settings_say_is_escaped_on_the_page() -> None:
@@ -63,12 +63,12 @@ def test_what_settings_say_is_escaped_on_the_page() -> None:
 
 
 def test_health_names_version_and_model(server: Server) -> None:
-    answer = httpx.get(f"{server.url}/health", trust_env=False).json()
+    answer = httpx.get(f"{server.url}/health", trust_env=False, timeout=60).json()
     assert answer == {"status": "ok", "version": las_langchain.__version__, "model": "local/smollm2-135m-instruct"}
 
 
 def test_openapi_describes_every_field(server: Server) -> None:
-    document = httpx.get(f"{server.url}/openapi.json", trust_env=False).json()
+    document = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).json()
     body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"model", "messages", "temperature", "tools"} <= body["properties"].keys()
     assert "/api/v1/litellm/v1/models" not in document["paths"]
@@ -120,7 +120,9 @@ def test_uvicorn_serves_it_by_name(data_dir: Path) -> None:
 def test_the_server_ends_cleanly_in_the_middle_of_an_answer(data_dir: Path, number: signal.Signals) -> None:
     server = Server()
     body = {"model": "local/smollm2-135m-instruct", "messages": [{"role": "user", "content": "A long story"}]}
-    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**body, "stream": True}, trust_env=False) as r:
+    with httpx.stream(
+        "POST", f"{server.url}/v1/chat/completions", json={**body, "stream": True}, trust_env=False, timeout=60
+    ) as r:
         pieces = r.iter_bytes()
         next(pieces)
         begin = time.monotonic()
@@ -160,7 +162,7 @@ def _wait_for(url: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            assert httpx.get(url, trust_env=False).status_code == 200
+            assert httpx.get(url, trust_env=False, timeout=60).status_code == 200
             return
         except httpx.TransportError:
             assert time.monotonic() < deadline
