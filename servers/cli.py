@@ -5,9 +5,11 @@ What a user can get wrong ends with one line on standard error and exit code 2, 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
+import logging
 import mimetypes
 import os
 import socket
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from las_langchain.settings import LASSettings
 
 BACKLOG = 2048
+GRACE = 5
+"""Seconds that running answers get to finish when the server is stopped."""
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
@@ -65,7 +69,9 @@ def serve(
     listener = _listen(settings.host, settings.port)
     from servers.app import create_app
 
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=5))
+    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=GRACE)
+    logging.getLogger("uvicorn.error").addFilter(_not_a_cancellation)
+    server = uvicorn.Server(config)
     _announce(settings, listener.getsockname()[1])
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
@@ -208,6 +214,11 @@ def _uvicorn() -> Any:
     except ModuleNotFoundError:
         raise ConfigurationError("The server needs an extra: pip install 'las-langchain[server]'") from None
     return uvicorn
+
+
+def _not_a_cancellation(record: logging.LogRecord) -> bool:
+    """Whether *record* is more than uvicorn's traceback of an answer that it cut off at its own end."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _check_local_files(settings: LASSettings) -> None:

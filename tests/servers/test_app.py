@@ -119,7 +119,8 @@ def test_uvicorn_serves_it_by_name(data_dir: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_ends_cleanly_in_the_middle_of_an_answer(data_dir: Path, number: signal.Signals) -> None:
     server = Server()
-    body = {"model": "local/smollm2-135m-instruct", "messages": [{"role": "user", "content": "A long story"}]}
+    messages = [{"role": "user", "content": "Tell a very long story about a dragon"}]
+    body = {"model": "local/smollm2-135m-instruct", "messages": messages, "max_tokens": 8000, "temperature": 1}
     with httpx.stream(
         "POST", f"{server.url}/v1/chat/completions", json={**body, "stream": True}, trust_env=False, timeout=60
     ) as r:
