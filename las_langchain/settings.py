@@ -125,8 +125,11 @@ def load_settings(**overrides: Any) -> LASSettings:
         ConfigurationError: a value is invalid, a file cannot be read, or a name is unknown; the message says which.
     """
     _refuse_unknown(overrides, LASSettings.model_fields, "arguments")
-    names = [key.removeprefix(PREFIX).lower() for key in os.environ if key.startswith(PREFIX) and key != "LAS_CONFIG"]
-    _refuse_unknown(names, [name for name in LASSettings.model_fields if name != "providers"], "the environment")
+    for where, variables in ((".env", dotenv_values(".env")), ("the environment", os.environ)):
+        names = [
+            key.removeprefix(PREFIX).lower() for key in variables if key.startswith(PREFIX) and key != "LAS_CONFIG"
+        ]
+        _refuse_unknown(names, [name for name in LASSettings.model_fields if name != "providers"], where)
     try:
         return LASSettings(**overrides)
     except ValidationError as error:

@@ -97,6 +97,14 @@ def test_wrong_files_are_named(text: str, message: str) -> None:
         load_settings()
 
 
+def test_unknown_names_in_dotenv_are_refused_but_others_may_be_there() -> None:
+    Path(".env").write_text("SOMETHING=else\nOPENAI_API_KEY=k\n")
+    load_settings()
+    Path(".env").write_text("LAS_MODLE=x\n")
+    with pytest.raises(ConfigurationError, match=r"Unknown setting 'modle' in .env; did you mean 'model'"):
+        load_settings()
+
+
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'timeout'"):
         load_settings(timeuot=3)
