@@ -188,7 +188,7 @@ def measure(tools: list[Json], cases: list[Case], mode: str, without: list[str],
             "messages": [{"role": "user", "content": prompt}],
             "tools": tools,
             "tool_choice": mode,
-            "max_tokens": 16,
+            "max_tokens": 64,
         }
         try:
             calls = service.complete(target, body)["choices"][0]["message"].get("tool_calls")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from las_langchain.errors import APIConnectionError, APIError
+from las_langchain.errors import APIConnectionError, BadRequestError
 from las_langchain.transports.local import tools
 
 Json = dict[str, Any]
@@ -93,106 +93,147 @@ class TextAnswer:
 
 
 class ToolAnswer(TextAnswer):
-    """One call of *function*, its arguments written under a grammar and checked before anything is passed on.
+    """Calls of the caller's functions, checked against their schemas before anything of them is passed on.
+
+    Arguments are written under a grammar, without regard to the caller's sampling. A model that knows tools may make
+    its calls itself first; the grammar then writes only what it got wrong.
 
     Args:
         model: the model's id.
-        body: what to ask the engine if there is no valid call and the caller does not insist on one.
-        function: the function to call.
+        words: what to ask the engine if there is no valid call and the caller does not insist on one.
+        functions: what may be called.
+        chosen: the function to call; None leaves the choice to a model that knows tools.
         request: what the user asked.
-        required: whether the caller insists.
+        required: whether the caller insists on a call.
+        native: what to ask a model that knows tools; None for one that does not.
+        max_tokens: the caller's bound, if there is one.
     """
 
-    def __init__(self, model: str, body: Json, function: Json, request: str, *, required: bool) -> None:
-        super().__init__(model, body)
-        self._function = function
+    def __init__(
+        self,
+        model: str,
+        words: Json,
+        functions: Sequence[Json],
+        chosen: Json | None,
+        request: str,
+        *,
+        required: bool,
+        native: Json | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        super().__init__(model, words)
+        self._functions = {function["name"]: function for function in functions}
+        self._chosen = chosen
         self._request = request
         self._required = required
-        self._text = ""
-        self._arguments: str | None = None
-        self._in_words = False
+        self._native = native
+        self._max_tokens = max_tokens
+        self._collect: _Collected | None = None
+        self._calls: list[Json] = []
 
     def bodies(self) -> Iterator[Json]:
         """See :meth:`TextAnswer.bodies`."""
-        for seed in range(ARGUMENT_TRIES):
-            self._text = ""
-            yield {
-                **tools.arguments_body(self._function, self._request),
-                "seed": seed,
-                "temperature": 0 if seed == 0 else 0.7,
-            }
-            self._arguments = tools.checked_arguments(self._function, self._text)
-            if self._arguments is not None:
+        function = self._chosen
+        if self._native is not None:
+            self._collect = _Collected(passes_text=not self._required)
+            yield self._native
+            attempts, self._calls = self._collect.calls, self._checked(self._collect.calls)
+            if self._calls or (not attempts and not self._required):
                 return
-        if self._required:
-            raise APIError(
-                f"The local model found no valid arguments for {self._function['name']!r}; a larger model may",
+            # Calls that do not hold: the grammar writes the first of them anew.
+            function = self._functions.get(attempts[0]["name"]) if attempts else function
+        if function is not None:
+            yield from self._written(function)
+        if self._calls:
+            return
+        if self._required or self._begun:
+            names = ", ".join(self._functions)
+            raise BadRequestError(
+                f"The local model found no valid arguments for {function['name'] if function else names}: simplify the "
+                "schema, allow more tokens, or use a larger model",
+                param="tools",
                 provider="local",
             )
-        self._in_words = True
+        self._collect = None
         yield self.body
 
     def feed(self, chunk: Json) -> Iterator[Json]:
         """See :meth:`TextAnswer.feed`."""
-        if self._in_words:
+        if self._collect is None:
             yield from super().feed(chunk)
             return
         self.account(chunk)
         for choice in chunk.get("choices", ()):
-            self._text += choice.get("delta", {}).get("content") or ""
+            if (rest := self._collect.take(choice)) is not None:
+                yield from self._choice(rest)
 
     def end(self) -> Iterator[Json]:
         """See :meth:`TextAnswer.end`."""
-        if self._in_words:
+        if not self._calls:
             yield from super().end()
             return
-        call = {
-            "index": 0,
-            "id": f"call_{uuid.uuid4().hex[:24]}",
-            "type": "function",
-            "function": {"name": self._function["name"], "arguments": ""},
-        }
-        yield self.emit(0, {"role": "assistant", "content": None, "tool_calls": [call]})
-        yield self.emit(0, {"tool_calls": [{"index": 0, "function": {"arguments": self._arguments}}]})
+        if not self._begun:
+            yield self.emit(0, {"role": "assistant", "content": None})
+        for index, call in enumerate(self._calls):
+            function = {"name": call["name"], "arguments": ""}
+            opening = {"index": index, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+            yield self.emit(0, {"tool_calls": [opening]})
+            yield self.emit(0, {"tool_calls": [{"index": index, "function": {"arguments": call["arguments"]}}]})
         yield self.emit(0, {}, "tool_calls")
         yield self._last()
 
+    def _written(self, function: Json) -> Iterator[Json]:
+        """Ask for the arguments of *function* until they hold; a text that was cut off would be cut off again."""
+        for seed in range(ARGUMENT_TRIES):
+            self._collect = _Collected(passes_text=False)
+            body = tools.arguments_body(function, self._request, self._max_tokens)
+            yield {**body, "seed": seed, "temperature": 0 if seed == 0 else 0.7}
+            self._calls = self._checked([{"name": function["name"], "arguments": self._collect.text}])
+            if self._calls or self._collect.finish_reason == "length":
+                return
 
-class NativeToolAnswer(ToolAnswer):
-    """A call that the caller insists on, from a model that knows tools: its own if it makes one, else as above.
+    def _checked(self, calls: Sequence[Json]) -> list[Json]:
+        """*calls* with their arguments in compact form; none at all if one of them does not hold."""
+        checked = []
+        for call in calls:
+            function = self._functions.get(call["name"])
+            arguments = tools.checked_arguments(function, call["arguments"]) if function else None
+            if arguments is None:
+                return []
+            checked.append({"name": call["name"], "arguments": arguments})
+        return checked
 
-    The engine lets such a model talk instead of calling, whatever ``tool_choice`` says.
+
+class _Collected:
+    """What one run of the engine produced, held back until it has been checked.
 
     Args:
-        native: what to ask the engine first.
+        passes_text: whether text goes on at once.
     """
 
-    def __init__(self, model: str, native: Json, function: Json, request: str) -> None:
-        super().__init__(model, native, function, request, required=True)
-        self._chunks: list[Json] | None = []
+    def __init__(self, *, passes_text: bool) -> None:
+        self._passes_text = passes_text
+        self._calls: list[Json] = []
+        self.text = ""
+        self.finish_reason: str | None = None
 
-    def bodies(self) -> Iterator[Json]:
-        """See :meth:`TextAnswer.bodies`."""
-        yield self.body
-        chunks, self._chunks = self._chunks or [], None
-        if any(choice.get("delta", {}).get("tool_calls") for chunk in chunks for choice in chunk.get("choices", ())):
-            self._in_words = True
-            self._chunks = chunks
-            return
-        yield from super().bodies()
+    @property
+    def calls(self) -> list[Json]:
+        """The tool calls: name and arguments."""
+        return [call["function"] for call in self._calls]
 
-    def feed(self, chunk: Json) -> Iterator[Json]:
-        """See :meth:`TextAnswer.feed`."""
-        if self._chunks is None:
-            yield from super().feed(chunk)
-        else:
-            self._chunks.append(chunk)
-
-    def end(self) -> Iterator[Json]:
-        """See :meth:`TextAnswer.end`."""
-        for chunk in self._chunks or ():
-            yield from super().feed(chunk)
-        yield from super().end()
+    def take(self, choice: Json) -> Json | None:
+        """Keep what must wait of *choice* and return what may go on, if anything."""
+        delta = dict(choice.get("delta", {}))
+        for piece in delta.pop("tool_calls", None) or ():
+            _join_call(self._calls, piece)
+        self.text += delta.get("content") or ""
+        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        if not self._passes_text:
+            return None
+        finish = None if self._calls else choice.get("finish_reason")
+        said = {key: value for key, value in delta.items() if key != "role" and value}
+        return {**choice, "delta": said, "finish_reason": finish} if said or finish else None
 
 
 def joined(chunks: Sequence[Json]) -> Json:

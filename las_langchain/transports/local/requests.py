@@ -66,6 +66,17 @@ def engine_body(body: Json, *, sees: bool, native_tools: bool) -> Json:
     return result
 
 
+def refuse_with_tools(body: Json) -> None:
+    """Refuse what a tool call of the local model cannot give.
+
+    Raises:
+        BadRequestError: several answers or log probabilities are asked for.
+    """
+    for name, several in (("n", (body.get("n") or 1) != 1), ("logprobs", bool(body.get("logprobs")))):
+        if several:
+            raise BadRequestError(f"{name}: the local model cannot combine it with tools", param=name)
+
+
 def checked_messages(messages: Any, *, sees: bool) -> list[Json]:
     """*messages* in the shape that chat templates expect.
 
@@ -85,6 +96,8 @@ def _checked(message: Any, where: str, sees: bool) -> Json:
     content = _content(message.get("content"), where, sees)
     if content is None and not (role == "assistant" and message.get("tool_calls")):
         raise BadRequestError(f"{where}.content: a {role} message needs content", param=f"{where}.content")
+    if role == "tool" and isinstance(content, list):
+        raise BadRequestError(f"{where}.content: the local model takes tool results as text", param=f"{where}.content")
     _check_calls(message.get("tool_calls"), where)
     kept = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
     return {"role": "system" if role == "developer" else role, "content": content or "", **kept}

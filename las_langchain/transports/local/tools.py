@@ -10,12 +10,11 @@ request, wherever the schema leaves that open. What results is checked against t
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from las_langchain.errors import BadRequestError
+from las_langchain.transports.local import schemas
 
 Json = dict[str, Any]
 Embed = Callable[[list[str]], list[list[float]]]
@@ -65,12 +64,7 @@ RESULT_EXAMPLES = (
     ),
 )
 
-FILLERS = {"please"}
-MAX_SPAN_WORDS = 8
-MAX_CANDIDATES = 256
-MAX_STRING = 200
-MAX_OPERATIONS = 8
-MAX_ARGUMENT_TOKENS = 512
+MAX_ARGUMENT_TOKENS = 256
 
 
 def choose_tool(body: Json, embed: Embed) -> Json | None:
@@ -83,10 +77,7 @@ def choose_tool(body: Json, embed: Embed) -> Json | None:
     Raises:
         BadRequestError: a tool is malformed, or ``tool_choice`` names none of them.
     """
-    offered = body.get("tools") or []
-    if not isinstance(offered, list):
-        raise BadRequestError("tools: expected a list", param="tools")
-    functions = [_function(tool) for tool in offered]
+    functions = offered(body)
     choice = body.get("tool_choice") or "auto"
     if isinstance(choice, dict):
         return _named(choice, functions)
@@ -101,23 +92,35 @@ def choose_tool(body: Json, embed: Embed) -> Json | None:
     return _nearest(functions, last_request(body["messages"]), embed, decoys=() if choice == "required" else DECOYS)
 
 
-def arguments_body(function: Json, request: str) -> Json:
+def offered(body: Json) -> list[Json]:
+    """The functions among the ``tools`` of *body*, each with a description and a schema.
+
+    Raises:
+        BadRequestError: one is malformed.
+    """
+    tools = body.get("tools") or []
+    if not isinstance(tools, list):
+        raise BadRequestError("tools: expected a list", param="tools")
+    return [_function(tool) for tool in tools]
+
+
+def arguments_body(function: Json, request: str, max_tokens: int | None = None) -> Json:
     """A chat request whose answer is the JSON arguments of *function* for what *request* asks."""
     messages = [{"role": "system", "content": ARGUMENTS_PROMPT}]
     for name, description, parameters, example, arguments in ARGUMENTS_EXAMPLES:
         messages.append({"role": "user", "content": _task(name, description, parameters, example)})
         messages.append({"role": "assistant", "content": json.dumps(arguments)})
-    schema = function["parameters"] or {"type": "object", "properties": {}}
+    schema = function["parameters"]
     described = ", ".join(_described(name, rule) for name, rule in schema.get("properties", {}).items())
     task = _task(function["name"], function["description"], described, request)
     messages.append({"role": "user", "content": task})
     return {
         "messages": messages,
         "temperature": 0,
-        "max_tokens": MAX_ARGUMENT_TOKENS,
+        "max_tokens": min(MAX_ARGUMENT_TOKENS, max_tokens or MAX_ARGUMENT_TOKENS),
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "arguments", "schema": ground(schema, request)},
+            "json_schema": {"name": "arguments", "schema": schemas.narrowed(schema, request)},
         },
     }
 
@@ -128,18 +131,24 @@ def checked_arguments(function: Json, text: str) -> str | None:
         arguments = json.loads(text)
     except ValueError:
         return None
-    schema = function["parameters"]
-    valid = isinstance(arguments, dict) and _validator(schema).is_valid(arguments)
-    return json.dumps(arguments, ensure_ascii=False) if valid else None
+    return json.dumps(arguments, ensure_ascii=False) if schemas.is_valid(function["parameters"], arguments) else None
 
 
 def answer_messages(messages: Sequence[Json]) -> list[Json]:
-    """A conversation that ends with tool results as one that the model can answer, question and results in one."""
-    results = [_text(message) for message in _trailing_tools(messages)]
-    turns = [{"role": "system", "content": RESULT_PROMPT}]
+    """A conversation that ends with tool results as one that the model can answer.
+
+    The caller's system messages and earlier turns stay; examples go before them, and question and results become
+    one message.
+    """
+    last = max((index for index, one in enumerate(messages) if one["role"] == "user"), default=0)
+    earlier = without_tools(messages[:last])
+    system = "\n".join([RESULT_PROMPT, *(_text(one) for one in earlier if one["role"] == "system")])
+    turns = [{"role": "system", "content": system}]
     for question, result, answer in RESULT_EXAMPLES:
         turns += [{"role": "user", "content": _result(question, result)}, {"role": "assistant", "content": answer}]
-    return [*turns, {"role": "user", "content": _result(last_request(messages), "\n".join(results))}]
+    results = "\n".join(_text(one) for one in messages[last:] if one["role"] == "tool")
+    final = {"role": "user", "content": _result(last_request(messages), results)}
+    return [*turns, *(one for one in earlier if one["role"] != "system"), final]
 
 
 def without_tools(messages: Sequence[Json]) -> list[Json]:
@@ -158,54 +167,6 @@ def last_request(messages: Sequence[Json]) -> str:
     return next((_text(message) for message in reversed(messages) if message.get("role") == "user"), "")
 
 
-def ground(schema: Json, request: str) -> Json:
-    """Narrow *schema* to values that *request* holds, where it leaves strings and numbers open.
-
-    A candidate that the schema itself forbids is left out; where none remains, that part of the schema stays as it is
-    (strings then have a maximum length, so that the model comes to an end).
-    """
-    strings: list[Any] = [*spans(request)]
-    numbers = _numbers(request)
-
-    def narrowed(rule: Any) -> Any:
-        if isinstance(rule, list):
-            return [narrowed(part) for part in rule]
-        if not isinstance(rule, dict):
-            return rule
-        if {"enum", "const", "$ref"} & rule.keys():
-            return rule
-        kind = rule.get("type")
-        if kind == "string":
-            return _narrow_string(rule, [value for value in strings if _allows(rule, value)], numbers)
-        if kind in ("number", "integer"):
-            fitting = [value for value in numbers if _allows(rule, value)]
-            return {"enum": fitting} if fitting else rule
-        parts = {"items", "prefixItems", "anyOf", "oneOf", "allOf"} & rule.keys()
-        result = {**rule, **{key: narrowed(rule[key]) for key in parts}}
-        for key in {"properties", "$defs", "definitions"} & rule.keys():
-            result[key] = {name: narrowed(part) for name, part in rule[key].items()}
-        if "properties" in rule and rule.get("additionalProperties") in (None, True):
-            result["additionalProperties"] = False
-        return result
-
-    grounded: Json = narrowed(schema)
-    return grounded
-
-
-def spans(text: str) -> list[str]:
-    """Runs of up to eight words of *text*, without the punctuation around them; at most 256, short texts first."""
-    words = text.split()
-    longest = MAX_SPAN_WORDS
-    while longest > 1 and len(words) * longest > MAX_CANDIDATES:
-        longest -= 1
-    found = {
-        " ".join(words[start : start + length]).strip(".,;:!?\"'()")
-        for start in range(min(len(words), MAX_CANDIDATES))
-        for length in range(1, min(longest, len(words) - start) + 1)
-    }
-    return sorted(span for span in found if span and not {span.split()[0].lower(), span.split()[-1].lower()} & FILLERS)
-
-
 def _function(tool: Any) -> Json:
     function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
@@ -214,35 +175,12 @@ def _function(tool: Any) -> Json:
     if not isinstance(schema, dict) or not isinstance(function.get("description") or "", str):
         message = f"tools: {name}: expected a text as description and a JSON schema of an object as parameters"
         raise BadRequestError(message, param="tools")
-    if fault := _fault(schema):
+    schema = {"type": "object", **schema}
+    if fault := schemas.fault_of(schema):
         raise BadRequestError(f"tools: {name}: not a JSON schema: {fault}", param="tools")
+    if schema["type"] != "object":
+        raise BadRequestError(f"tools: {name}: the parameters of a function are an object", param="tools")
     return {**function, "description": function.get("description") or "", "parameters": schema}
-
-
-def _fault(schema: Json) -> str | None:
-    """What is wrong with *schema*, or None."""
-    validator = _validator(schema)
-    try:
-        # The schema of schemas, asked about this one; then this one, for patterns and references that lead nowhere.
-        fault = next(_validator(validator.META_SCHEMA).iter_errors(schema), None)
-        for pattern in _patterns(schema):
-            re.compile(pattern)
-        validator.is_valid(dict.fromkeys(schema.get("properties", {}), ""))
-    except Exception as error:  # re.error, referencing's own, RecursionError
-        return str(error) or type(error).__name__
-    return str(fault.message) if fault else None
-
-
-def _patterns(rule: Any) -> Iterator[str]:
-    """Every regular expression in a schema."""
-    if isinstance(rule, list):
-        for part in rule:
-            yield from _patterns(part)
-    if isinstance(rule, dict):
-        if isinstance(rule.get("pattern"), str):
-            yield rule["pattern"]
-        for part in rule.values():
-            yield from _patterns(part)
 
 
 def _named(choice: Json, functions: list[Json]) -> Json:
@@ -284,59 +222,8 @@ def _result(question: str, result: str) -> str:
     return f"{question}\n\nTool result: {result}"
 
 
-def _trailing_tools(messages: Sequence[Json]) -> list[Json]:
-    count = 0
-    while count < len(messages) and messages[-1 - count].get("role") == "tool":
-        count += 1
-    return list(messages[len(messages) - count :])
-
-
 def _text(message: Json) -> str:
     content = message.get("content")
     if isinstance(content, list):
         return "\n".join(part.get("text", "") for part in content if part.get("type") == "text")
     return content or ""
-
-
-def _narrow_string(rule: Json, candidates: list[Any], numbers: list[float]) -> Json:
-    if not candidates:
-        open_ended = not {"pattern", "format", "maxLength"} & rule.keys()
-        return {**rule, "maxLength": MAX_STRING} if open_ended else rule
-    if len(numbers) < 2 or {"pattern", "format", "maxLength"} & rule.keys():
-        return {"enum": candidates}
-    # "12 times 7" may also be wanted as "12 * 7": an expression over the request's own numbers.
-    number = "|".join(re.escape(str(value)) for value in numbers)
-    term = rf"[(]?({number})[)]?"
-    operations = f"{{1,{min(len(numbers) - 1, MAX_OPERATIONS)}}}"
-    expression = rf"^{term}( ?([*][*]|[-+*/^%]) ?{term}){operations}$"
-    return {"anyOf": [{"type": "string", "pattern": expression}, {"enum": candidates}]}
-
-
-def _validator(schema: Any) -> Any:
-    # Imported late: with all its optional formats installed, jsonschema takes two seconds to import.
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(schema)
-
-
-def _allows(rule: Json, value: Any) -> bool:
-    return bool(_validator(rule).is_valid(value))
-
-
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?")
-
-
-def _numbers(text: str) -> list[float]:
-    """The numbers in *text*, written in digits or, up to twenty, in English words."""
-    found = [float(match.replace(",", "")) for match in _NUMBER.findall(text)]
-    found += [_number_words()[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _number_words()]
-    return list(dict.fromkeys(int(value) if value.is_integer() else value for value in found))
-
-
-@cache
-def _number_words() -> dict[str, float]:
-    words = (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty"
-    )
-    return {word: float(value) for value, word in enumerate(words.split())}

@@ -14,7 +14,7 @@ from las_langchain.errors import BadRequestError, ContextWindowExceededError, Mo
 from las_langchain.providers import Target
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
 from las_langchain.transports.local import requests, tools
-from las_langchain.transports.local.answers import NativeToolAnswer, TextAnswer, ToolAnswer, joined
+from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
 from las_langchain.transports.local.weights import CHAT, EMBEDDINGS, installed_path
 
@@ -88,34 +88,35 @@ class LocalTransport:
         return _embeddings(target, body, [await asyncio.to_thread(self._vectors, batch) for batch in batches])
 
     def _prepare(self, target: Target, body: Json) -> tuple[Engine, TextAnswer]:
-        """Load the model and decide how to answer: in words, or with a call of one tool."""
+        """Load the model and decide how to answer: in words, or with tool calls."""
         requests.checked_messages(body.get("messages"), sees=True)
         engine = get_engine(self._chat_config(target))
-        if engine.calls_tools:
-            return engine, self._native(engine, target, body)
-        function = tools.choose_tool(body, self._embed_texts)
-        messages = body["messages"]
-        answers_result = function is None and messages[-1].get("role") == "tool"
-        plain = tools.answer_messages(messages) if answers_result else tools.without_tools(messages)
+        messages = requests.checked_messages(body["messages"], sees=engine.sees)
+        body = {**body, "messages": messages}
+        functions = tools.offered(body)
+        chosen = None if engine.calls_tools and _free(body) else tools.choose_tool(body, self._embed_texts)
         rest = {key: value for key, value in body.items() if key not in requests.TOOL_FIELDS}
-        words = requests.engine_body({**rest, "messages": plain}, sees=engine.sees, native_tools=False)
-        if function is None:
+        if engine.calls_tools:
+            words = requests.engine_body(rest, sees=engine.sees, native_tools=True)
+        else:
+            words = requests.engine_body(
+                {**rest, "messages": _plain(messages, chosen)}, sees=engine.sees, native_tools=False
+            )
+        calls = chosen is not None or (engine.calls_tools and functions and body.get("tool_choice") != "none")
+        if not calls:
             return engine, TextAnswer(target.id, words)
-        required = body.get("tool_choice") not in (None, "auto")
-        return engine, ToolAnswer(target.id, words, function, tools.last_request(messages), required=required)
-
-    def _native(self, engine: Engine, target: Target, body: Json) -> TextAnswer:
-        """The answer of a model whose own template knows tools."""
-        choice = body.get("tool_choice")
-        if choice in (None, "auto", "none"):
-            return TextAnswer(target.id, requests.engine_body(body, sees=engine.sees, native_tools=True))
-        function = tools.choose_tool(body, self._embed_texts)
-        assert function is not None  # noqa: S101 - the caller insists on one
-        # The engine takes no named choice: offer that tool alone.
-        offered = [{"type": "function", "function": function}] if isinstance(choice, dict) else body["tools"]
-        insisting = {**body, "tools": offered, "tool_choice": "required"}
-        native = requests.engine_body(insisting, sees=engine.sees, native_tools=True)
-        return NativeToolAnswer(target.id, native, function, tools.last_request(body["messages"]))
+        requests.refuse_with_tools(body)
+        answer = ToolAnswer(
+            target.id,
+            words,
+            functions,
+            chosen,
+            tools.last_request(messages),
+            required=not _free(body),
+            native=_native(engine, body, functions, chosen) if engine.calls_tools else None,
+            max_tokens=words.get("max_tokens"),
+        )
+        return engine, answer
 
     def _chat_config(self, target: Target) -> EngineConfig:
         settings, own = self._settings, self._settings.local_model
@@ -162,6 +163,28 @@ class LocalTransport:
             return [vector for vectors, _ in parts for vector in vectors], sum(tokens for _, tokens in parts)
         ordered = sorted(answer["data"], key=lambda item: item["index"])
         return [item["embedding"] for item in ordered], answer["usage"]["prompt_tokens"]
+
+
+def _free(body: Json) -> bool:
+    """Whether the model may answer in words."""
+    return body.get("tool_choice") in (None, "auto", "none")
+
+
+def _plain(messages: list[Json], chosen: Json | None) -> list[Json]:
+    """*messages* for a template without tools."""
+    if chosen is None and messages[-1]["role"] == "tool":
+        return tools.answer_messages(messages)
+    return tools.without_tools(messages)
+
+
+def _native(engine: Engine, body: Json, functions: list[Json], chosen: Json | None) -> Json:
+    """What to ask a model that knows tools."""
+    if not _free(body):
+        # The engine takes no named choice: offer that tool alone.
+        functions = [chosen] if isinstance(body["tool_choice"], dict) and chosen else functions
+        body = {**body, "tool_choice": "required"}
+    offered = [{"type": "function", "function": function} for function in functions]
+    return requests.engine_body({**body, "tools": offered}, sees=engine.sees, native_tools=True)
 
 
 def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:

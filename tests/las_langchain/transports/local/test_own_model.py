@@ -94,6 +94,30 @@ async def test_it_answers_under_its_own_name_and_calls_tools_natively(tool_model
         transport.complete(resolve("local/smollm2-135m-instruct", settings), body)
 
 
+async def test_a_native_call_that_does_not_hold_is_never_passed_on(tool_model: Path) -> None:
+    settings = load_settings(local_model=tool_model, local_context=2048, local_parallel=1, local_threads=1)
+    target, transport = resolve(settings.model, settings), LocalTransport(settings)
+    # The turns make the model call with a city; the schema forbids every one that it can think of.
+    forbidden = {"type": "object", "properties": {"city": {"not": {"type": "string"}}}, "required": ["city"]}
+    tool = {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": forbidden}}
+    turns = [*_turn("Weather in Rome?", "Rome", "rainy"), *_turn("Weather in Tokyo?", "Tokyo", "dry")]
+    messages = [*turns, {"role": "user", "content": "Weather in Rome?"}]
+    for choice in ("auto", "required"):
+        body = {"messages": messages, "tools": [tool], "tool_choice": choice, "temperature": 0, "max_tokens": 60}
+        try:
+            calls = transport.complete(target, body)["choices"][0]["message"].get("tool_calls", [])
+        except errors.BadRequestError:
+            continue
+        assert all(not isinstance(json.loads(call["function"]["arguments"])["city"], str) for call in calls)
+    short = {
+        "messages": messages,
+        "tools": [{**tool, "function": {**tool["function"], "parameters": {}}}],
+        "max_tokens": 12,
+    }
+    for call in transport.complete(target, short)["choices"][0]["message"].get("tool_calls", []):
+        json.loads(call["function"]["arguments"])
+
+
 async def test_with_a_projector_it_sees(data_dir: Path, tmp_path: Path) -> None:
     write_projector(tmp_path / "mmproj.gguf")
     settings = load_settings(

@@ -6,8 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies
-from jsonschema import Draft202012Validator
 
 from las_langchain.errors import BadRequestError
 from las_langchain.transports.local import tools
@@ -70,8 +68,11 @@ def test_after_a_tool_result_the_model_answers_unless_a_call_is_required() -> No
         (["x"], "auto", "tools: each needs"),
         ([function("x", n={"type": "nonsense"})], "auto", "x: not a JSON schema"),
         ([{"type": "function", "function": {"name": "x", "parameters": True}}], "auto", "x: expected a text"),
+        ([function("x", t={"$ref": "file:///etc/passwd"})], "auto", "x: not a JSON schema"),
+        ([function("x", t={"$ref": "http://127.0.0.1:9/schema"})], "auto", "x: not a JSON schema"),
+        ([{"type": "function", "function": {"name": "x", "parameters": {"type": "array"}}}], "auto", "are an object"),
         ([{"type": "function", "function": {"name": "x", "description": 5}}], "auto", "x: expected a text"),
-        ([function("x", t={"type": "string", "pattern": "("})], "auto", "x: not a JSON schema: missing \\)"),
+        ([function("x", t={"type": "string", "pattern": "("})], "auto", "x: not a JSON schema"),
         ([function("x", t={"$ref": "#/$defs/nowhere"})], "auto", "x: not a JSON schema"),
         ("get_weather", "auto", "tools: expected a list"),
         ([ONE], ["auto"], "tool_choice: expected auto"),
@@ -88,80 +89,6 @@ def test_malformed_tools_are_refused(offered: list[Any], choice: Any, message: s
         )
 
 
-def test_spans_are_runs_of_words_without_punctuation() -> None:
-    assert tools.spans("Mail bob@x.com, please!") == ["Mail", "Mail bob@x.com", "bob@x.com"]
-    assert tools.spans("") == []
-    assert len(tools.spans("word " * 5000)) <= tools.MAX_CANDIDATES
-
-
-def test_strings_and_numbers_are_narrowed_to_the_request() -> None:
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}, "t": TEXT, "e": {"enum": ["a"]}}}
-    grounded = tools.ground(schema, "take four of 1,250")
-    assert grounded["properties"]["n"] == {"enum": [1250, 4]}
-    assert {"enum": tools.spans("take four of 1,250")} in grounded["properties"]["t"]["anyOf"]
-    assert grounded["properties"]["e"] == {"enum": ["a"]}
-    assert grounded["additionalProperties"] is False
-
-
-def test_candidates_that_the_schema_forbids_are_left_out() -> None:
-    schema = {
-        "type": "object",
-        "properties": {"n": {"type": "integer", "maximum": 5}, "t": {"type": "string", "pattern": "^x"}},
-    }
-    assert tools.ground(schema, "3 or 9")["properties"] == {
-        "n": {"enum": [3]},
-        "t": {"type": "string", "pattern": "^x"},
-    }
-
-
-def test_an_empty_request_leaves_strings_bounded() -> None:
-    assert tools.ground({"type": "string"}, "") == {"type": "string", "maxLength": tools.MAX_STRING}
-
-
-SCALARS = strategies.sampled_from(
-    [
-        {"type": "string"},
-        {"type": "string", "maxLength": 4},
-        {"type": "string", "enum": ["a", "b"]},
-        {"type": "integer", "minimum": 3},
-        {"type": "number", "multipleOf": 0.5},
-        {"type": "boolean"},
-        {"const": 1},
-        {"$ref": "#/$defs/thing"},
-    ]
-)
-SCHEMAS = strategies.recursive(
-    SCALARS,
-    lambda inner: strategies.one_of(
-        strategies.builds(lambda item: {"type": "array", "items": item}, inner),
-        strategies.builds(lambda a, b: {"anyOf": [a, b]}, inner, inner),
-        strategies.builds(
-            lambda props: {"type": "object", "properties": props},
-            strategies.dictionaries(strategies.text("ab"), inner, max_size=3),
-        ),
-    ),
-    max_leaves=8,
-)
-
-
-@given(SCHEMAS, strategies.text(max_size=60))
-@settings(max_examples=200)
-def test_narrowing_keeps_schemas_valid_and_never_widens_them(schema: Json, request: str) -> None:
-    whole = {"$defs": {"thing": {"type": "string"}}, **schema}
-    grounded = tools.ground(whole, request)
-    Draft202012Validator.check_schema(grounded)
-    for value in _examples(grounded):
-        assert Draft202012Validator({"$defs": whole["$defs"], **schema}).is_valid(value)
-
-
-def _examples(rule: Json) -> list[Any]:
-    """Values that the top level of *rule* names outright."""
-    found = list(rule.get("enum", []))
-    for part in rule.get("anyOf", []):
-        found += part.get("enum", [])
-    return found
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -173,7 +100,7 @@ def _examples(rule: Json) -> list[Any]:
     ],
 )
 def test_only_valid_arguments_pass(text: str, expected: str | None) -> None:
-    assert tools.checked_arguments(ONE["function"], text) == expected
+    assert tools.checked_arguments(tools.offered({"tools": [ONE]})[0], text) == expected
 
 
 def test_conversations_lose_their_tools_for_a_template_without_them() -> None:
@@ -190,5 +117,18 @@ def test_conversations_lose_their_tools_for_a_template_without_them() -> None:
         ("assistant", "so"),
     ]
     assert "tool_calls" not in json.dumps(plain)
-    answered = tools.answer_messages(messages[:3])
-    assert answered[-1] == {"role": "user", "content": "q\n\nTool result: 42"}
+
+
+def test_after_a_tool_result_the_callers_system_message_and_earlier_turns_stay() -> None:
+    messages = [
+        {"role": "system", "content": "Answer in French"},
+        {"role": "user", "content": "I am Bob"},
+        {"role": "assistant", "content": "Hello Bob"},
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    ]
+    system, *_, earlier, reply, question = tools.answer_messages(messages)
+    assert system["content"].endswith("Answer in French")
+    assert (earlier["content"], reply["content"]) == ("I am Bob", "Hello Bob")
+    assert question == {"role": "user", "content": "q\n\nTool result: 42"}

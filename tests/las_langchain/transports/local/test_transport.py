@@ -15,7 +15,7 @@ import pytest
 from las_langchain import errors
 from las_langchain.providers import Target, resolve
 from las_langchain.settings import load_settings
-from las_langchain.transports.local import LocalTransport
+from las_langchain.transports.local import LocalTransport, schemas
 
 Json = dict[str, Any]
 FRANCE = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
@@ -127,7 +127,8 @@ async def test_tools_are_called(transport: LocalTransport, chat: Target, choice:
         {"name": "get_weather", "arguments": '{"location": "Tokyo"}'},
     )
     for chunks in (list(transport.stream(chat, body)), [chunk async for chunk in transport.astream(chat, body)]):
-        first, second, last, usage = chunks
+        role, first, second, last, usage = chunks
+        assert role["choices"][0]["delta"] == {"role": "assistant", "content": None}
         assert first["choices"][0]["delta"]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": ""}
         assert second["choices"][0]["delta"]["tool_calls"] == [
             {"index": 0, "function": {"arguments": '{"location": "Tokyo"}'}}
@@ -154,22 +155,61 @@ def test_a_tool_result_is_answered_from(transport: LocalTransport, chat: Target)
     assert "sunny" in answer["choices"][0]["message"]["content"].lower()
 
 
+IMPOSSIBLE = {
+    "multiple": {"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 7919}}, "required": ["n"]},
+    "missing": {"type": "object", "properties": {}, "required": ["zz"]},
+    "not": {"type": "object", "properties": {"n": {"type": "integer", "not": {"type": "integer"}}}, "required": ["n"]},
+}
+
+
+@pytest.mark.parametrize("parameters", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
 async def test_an_impossible_schema_is_never_answered_with_an_invalid_call(
-    transport: LocalTransport, chat: Target
+    transport: LocalTransport, chat: Target, parameters: Json
 ) -> None:
-    impossible = {"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 7919}}, "required": ["n"]}
-    tool = {"type": "function", "function": {"name": "pick", "description": "Pick a number", "parameters": impossible}}
-    body = {**asked("Pick a number", max_tokens=8), "tools": [tool]}
-    for attempt in range(2):
-        answer = transport.complete(chat, {**body, "seed": attempt})["choices"][0]["message"]
-        for call in answer.get("tool_calls", []):
-            assert json.loads(call["function"]["arguments"])["n"] % 7919 == 0
-    try:
-        answer = await transport.acomplete(chat, {**body, "tool_choice": "required"})
-    except errors.APIError as error:
-        assert "no valid arguments for 'pick'" in str(error)  # noqa: PT017
-    else:
-        assert json.loads(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"])["n"] % 7919 == 0
+    tool = {"type": "function", "function": {"name": "pick", "description": "Pick a number", "parameters": parameters}}
+    body = {**asked("Pick a number", max_tokens=40), "tools": [tool]}
+    assert "tool_calls" not in transport.complete(chat, body)["choices"][0]["message"]
+    with pytest.raises(errors.BadRequestError, match="no valid arguments for pick") as error:
+        await transport.acomplete(chat, {**body, "tool_choice": "required"})
+    assert error.value.param == "tools"
+    assert not error.value.is_retryable
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"type": "array", "items": {"type": "string"}},
+        {"type": "object"},
+        {"type": "object", "additionalProperties": {"type": "integer"}},
+        {"$ref": "#/$defs/tree"},
+        True,
+    ],
+    ids=["list", "open object", "map", "recursive", "anything"],
+)
+def test_open_schemas_come_to_an_end(transport: LocalTransport, chat: Target, rule: Any) -> None:
+    tree = {"type": "object", "properties": {"name": {"type": "string"}, "next": {"$ref": "#/$defs/tree"}}}
+    parameters = {"type": "object", "properties": {"value": rule}, "required": ["value"], "$defs": {"tree": tree}}
+    tool = {"type": "function", "function": {"name": "store", "description": "Store", "parameters": parameters}}
+    answer = transport.complete(
+        chat, {**asked("Store milk, eggs and bread"), "tools": [tool], "tool_choice": "required"}
+    )
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert schemas.is_valid(parameters, json.loads(call["function"]["arguments"]))
+    assert answer["usage"]["completion_tokens"] <= 256
+
+
+def test_max_tokens_bounds_a_call(transport: LocalTransport, chat: Target) -> None:
+    with pytest.raises(errors.BadRequestError, match="allow more tokens"):
+        transport.complete(chat, {**TOKYO, "tool_choice": "required", "max_tokens": 2})
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 2), ("logprobs", True)])
+def test_what_cannot_be_combined_with_tools_is_refused(
+    transport: LocalTransport, chat: Target, name: str, value: Any
+) -> None:
+    with pytest.raises(errors.BadRequestError, match="cannot combine it with tools") as error:
+        transport.complete(chat, {**TOKYO, name: value})
+    assert error.value.param == name
 
 
 BAD_REQUESTS: list[tuple[Json, str, str]] = [
