@@ -25,6 +25,7 @@ from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 from las_langchain import errors
 from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
+from las_langchain.transports.checks import check_messages
 
 Json = dict[str, Any]
 
@@ -224,8 +225,7 @@ def _without_none(value: Json) -> Json:
 
 def _chat_arguments(target: Target, body: Json) -> Json:
     _refuse_unknown(body, CHAT_FIELDS, target)
-    if not body.get("messages"):
-        raise errors.BadRequestError("messages: expected at least one message", param="messages")
+    check_messages(body.get("messages"))
     arguments = {key: value for key, value in body.items() if value is not None}
     # litellm takes `metadata` for its own, writes into it, and sends nothing of it.
     metadata = arguments.pop("metadata", None)

@@ -7,6 +7,8 @@ from typing import Any
 
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import nearest
+from las_langchain.transports.checks import check_messages
+from las_langchain.transports.local import schemas
 
 Json = dict[str, Any]
 
@@ -22,7 +24,6 @@ ALIASES = {"max_completion_tokens": "max_tokens", "repetition_penalty": "repeat_
 LABELS = frozenset("user metadata store service_tier stream_options safety_identifier prompt_cache_key".split())
 # Handled by the tool router.
 TOOL_FIELDS = frozenset("tools tool_choice parallel_tool_calls".split())
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 # json_object leaves everything open, and small models then never close what they opened: bound the values.
 ANY_OBJECT = {
     "type": "object",
@@ -58,12 +59,40 @@ def engine_body(body: Json, *, sees: bool, native_tools: bool) -> Json:
                 f"The local model does not know the parameter {name!r}{nearest(name, known)}", param=name
             )
         result[ALIASES.get(name, name)] = value
-    wanted = result.get("response_format", {})
-    if not isinstance(wanted, dict):
-        raise BadRequestError("response_format: expected an object with a type", param="response_format")
-    if wanted.get("type") == "json_object":
-        result["response_format"] = {"type": "json_schema", "json_schema": {"name": "object", "schema": ANY_OBJECT}}
+    if "response_format" in result:
+        result["response_format"] = _response_format(result["response_format"])
+    if "stop" in result:
+        _check_stop(result["stop"])
     return result
+
+
+def _response_format(wanted: Any) -> Json:
+    """OpenAI's ``response_format`` as llama.cpp takes it."""
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind == "text":
+        return {"type": "text"}
+    if kind == "json_object":
+        schema = wanted.get("schema", ANY_OBJECT)
+    elif kind == "json_schema":
+        named = wanted.get("json_schema")
+        schema = named.get("schema") if isinstance(named, dict) else None
+    else:
+        raise _wrong_format("expected an object whose type is text, json_object or json_schema")
+    if not isinstance(schema, dict):
+        raise _wrong_format("expected a JSON schema, an object, in json_schema.schema")
+    if fault := schemas.fault_of(schema):
+        raise _wrong_format(f"not a JSON schema: {fault}")
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+def _wrong_format(what: str) -> BadRequestError:
+    return BadRequestError(f"response_format: {what}", param="response_format")
+
+
+def _check_stop(stop: Any) -> None:
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise BadRequestError("stop: expected a text or a list of texts, none of them empty", param="stop")
 
 
 def refuse_with_tools(body: Json) -> None:
@@ -81,53 +110,40 @@ def checked_messages(messages: Any, *, sees: bool) -> list[Json]:
     """*messages* in the shape that chat templates expect.
 
     Raises:
-        BadRequestError: there are none, or one has an unknown role or content; ``param`` says which.
+        BadRequestError: there are none, or one holds what the model does not take; ``param`` says which.
     """
-    if not isinstance(messages, list) or not messages:
-        raise BadRequestError("messages: expected at least one message", param="messages")
+    check_messages(messages)
     return [_checked(message, f"messages[{index}]", sees) for index, message in enumerate(messages)]
 
 
-def _checked(message: Any, where: str, sees: bool) -> Json:
-    role = message.get("role") if isinstance(message, dict) else None
-    if not isinstance(role, str) or role not in ROLES:
-        known = ", ".join(sorted(ROLES))
-        raise BadRequestError(f"{where}.role: expected one of {known}, not {role!r}", param=f"{where}.role")
+def _checked(message: Json, where: str, sees: bool) -> Json:
+    role = message["role"]
+    if role == "function":
+        raise BadRequestError(f"{where}.role: the local model takes tool messages instead", param=f"{where}.role")
     content = _content(message.get("content"), where, sees)
-    if content is None and not (role == "assistant" and message.get("tool_calls")):
-        raise BadRequestError(f"{where}.content: a {role} message needs content", param=f"{where}.content")
+    if not content and (role == "user" or (role == "assistant" and content is None and not message.get("tool_calls"))):
+        raise BadRequestError(f"{where}.content: the {role} message is empty", param=f"{where}.content")
     if role == "tool" and isinstance(content, list):
         raise BadRequestError(f"{where}.content: the local model takes tool results as text", param=f"{where}.content")
-    _check_calls(message.get("tool_calls"), where)
     kept = {key: message[key] for key in ("tool_calls", "tool_call_id", "name") if message.get(key) is not None}
     return {"role": "system" if role == "developer" else role, "content": content or "", **kept}
 
 
-def _check_calls(calls: Any, where: str) -> None:
-    shaped = calls is None or (
-        isinstance(calls, list)
-        and all(isinstance(call, dict) and isinstance(call.get("function"), dict) for call in calls)
-    )
-    if not shaped:
-        message = f"{where}.tool_calls: expected a list of calls, each with a function"
-        raise BadRequestError(message, param=f"{where}.tool_calls")
-
-
-def _content(content: Any, where: str, sees: bool) -> str | list[Json] | None:
-    if content is None or isinstance(content, str):
-        return content
+def _content(content: str | list[Json] | None, where: str, sees: bool) -> str | list[Json] | None:
     if not isinstance(content, list):
-        raise BadRequestError(f"{where}.content: expected text or a list of parts", param=f"{where}.content")
+        return content
     parts = [_part(part, f"{where}.content[{index}]", sees) for index, part in enumerate(content)]
     if all(part["type"] == "text" for part in parts):
         return "\n".join(part["text"] for part in parts)
     return parts
 
 
-def _part(part: Any, where: str, sees: bool) -> Json:
-    kind = part.get("type") if isinstance(part, dict) else None
+def _part(part: Json, where: str, sees: bool) -> Json:
+    kind = part["type"]
     if kind == "text" and isinstance(part.get("text"), str):
         return {"type": "text", "text": part["text"]}
+    if kind == "text":
+        raise BadRequestError(f"{where}.text: expected a text", param=f"{where}.text")
     if kind != "image_url":
         raise BadRequestError(f"{where}: the local model takes text, not {kind!r}", param=where)
     if not sees:

@@ -245,3 +245,24 @@ def test_a_provider_without_a_key_names_its_variable(upstream: FakeOpenAI) -> No
         transport.complete(resolve("cerebras/llama3.1-8b", load_settings()), BODY)
     with pytest.raises(errors.AuthenticationError, match="No key for scx-ai: set SCX_AI_API_KEY"):
         transport.complete(resolve("scx-ai/gpt-4o", load_settings()), BODY)
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([], "messages"),
+        ("hi", "messages"),
+        (["hi"], "messages[0]"),
+        ([{"content": "x"}], "messages[0].role"),
+        ([{"role": "robot", "content": "x"}], "messages[0].role"),
+        ([{"role": "user"}], "messages[0].content"),
+        ([{"role": "user", "content": 5}], "messages[0].content"),
+        ([{"role": "user", "content": ["x"]}], "messages[0].content"),
+        ([{"role": "assistant", "tool_calls": [5]}], "messages[0].tool_calls"),
+    ],
+)
+def test_malformed_messages_are_not_sent(target: Target, upstream: FakeOpenAI, messages: Any, param: str) -> None:
+    with pytest.raises(errors.BadRequestError) as error:
+        transport.complete(target, {"messages": messages})
+    assert error.value.param == param
+    assert not upstream.requests
