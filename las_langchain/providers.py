@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from las_langchain.catalog import litellm_providers, models_of, provider_of
-from las_langchain.errors import AuthenticationError, ModelNotFoundError
+from las_langchain.errors import AuthenticationError, ConfigurationError, ModelNotFoundError
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, ProviderSettings, local_chat_model, nearest
 
 
@@ -200,6 +200,18 @@ def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
         return default, name
     hint = nearest(prefix, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
     raise ModelNotFoundError(f"Unknown provider {prefix!r} in model {name!r}{hint}", param="model")
+
+
+def check_configured(settings: LASSettings) -> None:
+    """Check that every ``[providers.…]`` entry of *settings* is about a provider that there is.
+
+    Raises:
+        ConfigurationError: one is not; the message names the nearest.
+    """
+    for name in settings.providers:
+        if not _known(name):
+            hint = nearest(name, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
+            raise ConfigurationError(f"[providers.{name}]: unknown provider{hint}", param="providers")
 
 
 def _known(provider: str) -> bool:

@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from las_langchain.errors import APIError, LASError
-from las_langchain.providers import Target, resolve
+from las_langchain.providers import Target, check_configured, resolve
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports import Transport
 
@@ -31,10 +31,14 @@ class LiteLLMService:
 
     Args:
         settings: keys, addresses, timeouts, retries; read from the environment if left out.
+
+    Raises:
+        ConfigurationError: the settings are wrong; the message names the variable or entry.
     """
 
     def __init__(self, settings: LASSettings | None = None) -> None:
         self.settings = settings or load_settings()
+        check_configured(self.settings)
 
     def target(self, model: str | None = None, **overrides: Any) -> Target:
         """Where calls to *model* (default: the settings' chat model) go.

@@ -52,7 +52,9 @@ class LASSettings(BaseSettings):
         ConfigurationError: from :func:`load_settings`, naming the variable or key at fault.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     # Before the default model, which depends on it.
     local_model: Path | None = Field(None, description="GGUF file that replaces the embedded chat model")
@@ -78,7 +80,7 @@ class LASSettings(BaseSettings):
     )
     local_mmproj: Path | None = Field(None, description="GGUF vision projector for LAS_LOCAL_MODEL; then images work")
     local_context: int = Field(
-        8192, ge=256, description="Context of the local chat model, in tokens, shared by its calls"
+        8192, ge=256, le=10_485_760, description="Context of the local chat model, in tokens, shared by its calls"
     )
     local_parallel: int = Field(4, ge=1, le=64, description="Calls that the local chat model decodes at the same time")
     local_max_tokens: int = Field(
@@ -94,8 +96,7 @@ class LASSettings(BaseSettings):
 
     def model_post_init(self, context: Any, /) -> None:
         """Keep the environment as it is now, for the providers' own key variables."""
-        dotenv = {key: value for key, value in dotenv_values(".env").items() if value is not None}
-        self._environment = {**dotenv, **os.environ}
+        self._environment = {**_dotenv(), **os.environ}
 
     def variable(self, name: str) -> str | None:
         """The value of a variable such as ``OPENAI_API_KEY``, ``.env`` included; None if unset or empty."""
@@ -125,19 +126,33 @@ def load_settings(**overrides: Any) -> LASSettings:
         ConfigurationError: a value is invalid, a file cannot be read, or a name is unknown; the message says which.
     """
     _refuse_unknown(overrides, LASSettings.model_fields, "arguments")
-    for where, variables in ((".env", dotenv_values(".env")), ("the environment", os.environ)):
+    for where, variables in ((".env", _dotenv()), ("the environment", os.environ)):
         names = [
             key.removeprefix(PREFIX).lower() for key in variables if key.startswith(PREFIX) and key != "LAS_CONFIG"
         ]
         _refuse_unknown(names, [name for name in LASSettings.model_fields if name != "providers"], where)
     try:
-        return LASSettings(**overrides)
+        settings = LASSettings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(f"{PREFIX}{name.upper()}: {first['msg']}", param=name) from None
     except SettingsError as error:
         raise ConfigurationError(str(error)) from None
+    if settings.local_mmproj and not settings.local_model:
+        raise ConfigurationError(
+            "LAS_LOCAL_MMPROJ: a projector needs its model; set LAS_LOCAL_MODEL too", param="local_mmproj"
+        )
+    return settings
+
+
+def _dotenv() -> dict[str, str]:
+    """The variables of ``.env`` in the working folder."""
+    try:
+        found = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f".env cannot be read: {error}; it must be text in UTF-8") from None
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def config_file() -> Path | None:
@@ -146,7 +161,7 @@ def config_file() -> Path | None:
     Raises:
         ConfigurationError: ``LAS_CONFIG`` names a file that is not there, or the file is not TOML.
     """
-    named = os.environ.get("LAS_CONFIG")
+    named = os.environ.get("LAS_CONFIG") or _dotenv().get("LAS_CONFIG")
     if named and not Path(named).is_file():
         raise ConfigurationError(f"LAS_CONFIG: no such file: {named}", param="LAS_CONFIG")
     folders = (Path(), Path(platformdirs.user_config_dir("las-langchain", appauthor=False)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 import json
 import logging
 import mimetypes
@@ -44,6 +45,9 @@ Model = Annotated[str | None, typer.Option("--model", "-m", help="provider/model
 
 def main() -> None:
     """Run the ``las`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal that cannot show a letter shows a question mark.
     try:
         app()
     except LASError as error:
@@ -177,9 +181,12 @@ def local_install() -> None:
 
 
 def _settings(**overrides: Any) -> LASSettings:
+    from las_langchain.providers import check_configured
     from las_langchain.settings import load_settings
 
-    return load_settings(**overrides)
+    settings = load_settings(**overrides)
+    check_configured(settings)
+    return settings
 
 
 def _service() -> LiteLLMService:
@@ -189,7 +196,14 @@ def _service() -> LiteLLMService:
 
 
 def _stdin() -> str | None:
-    return None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().strip() or None
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    try:
+        text = sys.stdin.read().strip()
+        text.encode()  # Where the locale is C, wrong bytes come as surrogates.
+    except UnicodeError:
+        raise BadRequestError("Standard input is not text") from None
+    return text or None
 
 
 def _image_part(source: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     installed = LASSettings().data_dir
     for weights in EMBEDDED:
         if not weights.path(installed).is_file():
-            pytest.skip(f"local/{weights.name} is missing: las local install")
+            pytest.exit(f"local/{weights.name} is missing: run `las local install`, or `make setup`", returncode=2)
     folder = tmp_path_factory.mktemp("data")
     (folder / "models").symlink_to(installed / "models")
     return folder
@@ -69,23 +69,53 @@ def service() -> LiteLLMService:
 
 
 class Server:
-    """A ``las serve`` process.
+    """A ``las serve`` process; use it in a with statement, which ends it.
 
     Attributes:
         url: its root address.
         process: the process.
+        announced: what it printed when it started.
     """
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+        self._command = [sys.executable, "-m", "servers", "serve", "--port", "0", *arguments]
+        self._environment = {**os.environ, **(environment or {})}
+        self._cwd = cwd
+        self.announced = ""
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.errors = self.process.communicate(timeout=30)[1]
+        return self.process.returncode
+
+    def __enter__(self) -> Server:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "servers", "serve", "--port", "0", *arguments],
+            self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
-            cwd=cwd,
+            env=self._environment,
+            cwd=self._cwd,
         )
-        self.announced = ""
+        try:
+            self._read_announcement()
+            _wait_until_up(self.url)
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        try:
+            if self.process.returncode is None:
+                self.stop()
+        finally:
+            self.process.kill()
+
+    def _read_announcement(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.announced += line
@@ -93,20 +123,6 @@ class Server:
                 break
         assert "Page" in self.announced, self.process.stderr and self.process.stderr.read()
         self.url = next(word for word in self.announced.split() if word.startswith("http://")).rstrip("/")
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        """End it and return its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.process.communicate(timeout=20)
-        return self.process.returncode
-
-    def __enter__(self) -> Server:
-        _wait_until_up(self.url)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
 
 
 def _wait_until_up(url: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from las_langchain import errors
 from las_langchain.service import LONGEST_DELAY, LiteLLMService, get_litellm_service, retry_delay
+from las_langchain.settings import load_settings
 from tests.fake_openai import FakeOpenAI, Reply
 
 BODY = {"messages": [{"role": "user", "content": "hello there"}]}
@@ -111,6 +112,13 @@ async def test_cancelling_a_task_cancels_the_call(openai: LiteLLMService, upstre
         await task
     await asyncio.sleep(0.3)
     assert upstream.disconnects == before + 1
+
+
+def test_entries_of_unknown_providers_are_refused() -> None:
+    with pytest.raises(
+        errors.ConfigurationError, match=r"\[providers.opnai\]: unknown provider; did you mean 'openai'"
+    ):
+        LiteLLMService(load_settings(providers={"opnai": {"api_key": "k"}}))
 
 
 def test_the_process_has_one_service() -> None:

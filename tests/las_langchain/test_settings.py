@@ -72,6 +72,7 @@ def test_a_replaced_local_model_becomes_the_default_model() -> None:
         ("LAS_PORT", "70000", "LAS_PORT: Input should be less than or equal to 65535"),
         ("LAS_TIMEOUT", "0", "LAS_TIMEOUT: Input should be greater than 0"),
         ("LAS_MODLE", "x", "Unknown setting 'modle' in the environment; did you mean 'model'?"),
+        ("LAS_LOCAL_MMPROJ", "/p.gguf", "LAS_LOCAL_MMPROJ: a projector needs its model; set LAS_LOCAL_MODEL too"),
         ("LAS_CONFIG", "/nowhere/las.toml", "LAS_CONFIG: no such file: /nowhere/las.toml"),
     ],
 )
@@ -108,3 +109,23 @@ def test_unknown_names_in_dotenv_are_refused_but_others_may_be_there() -> None:
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'timeout'"):
         load_settings(timeuot=3)
+
+
+def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("LAS_MODEL=\n")
+    for name in ("LAS_LOCAL_MODEL", "LAS_PORT", "LAS_CONFIG"):
+        monkeypatch.setenv(name, "")
+    settings = load_settings()
+    assert (settings.model, settings.local_model, settings.port) == (EMBEDDED_CHAT, None, 7777)
+
+
+def test_dotenv_may_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("port = 2\n")
+    Path(".env").write_text("LAS_CONFIG=other.toml\n")
+    assert load_settings().port == 2
+
+
+def test_a_dotenv_that_is_no_text_is_named() -> None:
+    Path(".env").write_bytes(b"LAS_MODEL=\xff\xfe\n")
+    with pytest.raises(ConfigurationError, match=r"^.env cannot be read: .* it must be text in UTF-8$"):
+        load_settings()

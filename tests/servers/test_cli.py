@@ -94,6 +94,14 @@ def test_local_install_is_repeatable() -> None:
     ]
 
 
+def test_local_install_needs_a_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = las("local", "install", LAS_DATA_DIR=str(tmp_path / "file"))
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("Not a directory; LAS_DATA_DIR names another folder")
+
+
 WRONG: list[tuple[list[str], dict[str, str], str]] = [
     (["chat"], {}, "Nothing to ask: give a prompt"),
     (["embed"], {}, "Nothing to embed: give texts"),
@@ -107,7 +115,8 @@ WRONG: list[tuple[list[str], dict[str, str], str]] = [
     ),
     (["chat", "x"], {"LAS_LOCAL_MODEL": "/no/such.gguf"}, "LAS_LOCAL_MODEL: no such file; set it to a GGUF file"),
     (["serve"], {"LAS_LOCAL_MODEL": "/no/such.gguf"}, "LAS_LOCAL_MODEL: no such file; set it to a GGUF file"),
-    (["serve"], {"LAS_LOCAL_MMPROJ": "/no/such.gguf"}, "LAS_LOCAL_MMPROJ: no such file"),
+    (["serve"], {"LAS_LOCAL_MODEL": __file__, "LAS_LOCAL_MMPROJ": "/no/such.gguf"}, "LAS_LOCAL_MMPROJ: no such file"),
+    (["serve"], {"LAS_LOCAL_MMPROJ": "/no/such.gguf"}, "set LAS_LOCAL_MODEL too"),
     (["chat", "x"], {"LAS_DATA_DIR": "/no/such/folder"}, "is not installed: run `las local install` once"),
     (["chat", "x"], {"LAS_TIMEOUT": "soon"}, "LAS_TIMEOUT: Input should be a valid number"),
     (["chat", "x"], {"LAS_CONFIG": "/no/las.toml"}, "LAS_CONFIG: no such file: /no/las.toml"),
@@ -126,6 +135,18 @@ def test_mistakes_end_with_one_line_and_code_2(arguments: list[str], environment
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
+
+
+def test_a_terminal_without_unicode_gets_what_it_can_show(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(content="né à Zürich"))
+    result = las("chat", "x", "-m", "openai/gpt-4o", PYTHONIOENCODING="ascii")
+    assert (result.stdout, result.returncode) == ("n? ? Z?rich\n", 0)
+
+
+def test_standard_input_that_is_no_text_is_refused() -> None:
+    command = [sys.executable, "-m", "servers", "embed"]
+    result = subprocess.run(command, input=b"\xff\xfe", capture_output=True, check=False)
+    assert (result.returncode, result.stderr) == (2, b"las: Standard input is not text\n")
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["chat", "--nonsense"], ["serve", "--port", "x"]])
@@ -152,10 +173,9 @@ def test_serve_announces_every_address_and_ends_with_ctrl_c(data_dir: Path) -> N
 
 
 def test_listening_to_everybody_is_warned_about(data_dir: Path) -> None:
-    server = Server("--host", "0.0.0.0")
-    server.process.send_signal(signal.SIGINT)
-    _, errors = server.process.communicate(timeout=20)
-    assert "Anybody who can reach this machine can use these models with your keys." in errors
+    with Server("--host", "0.0.0.0") as server:
+        server.stop()
+    assert "Anybody who can reach this machine can use these models with your keys." in server.errors
     assert server.url.startswith("http://127.0.0.1:")
 
 

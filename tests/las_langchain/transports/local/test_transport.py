@@ -7,6 +7,8 @@ import base64
 import json
 import logging
 import struct
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -338,18 +340,40 @@ def test_a_cut_text_is_embedded_as_its_beginning(transport: LocalTransport, embe
     assert vector("一 " * 511 + " " * 1_000_000) == pytest.approx(vector("一 " * 511), abs=2e-3)
 
 
-async def test_many_texts_keep_their_order_and_can_be_cancelled(transport: LocalTransport, embeddings: Target) -> None:
+def test_many_texts_keep_their_order(transport: LocalTransport, embeddings: Target) -> None:
     texts = [f"sentence number {index}" for index in range(150)]
     answer = transport.embed(embeddings, {"input": texts})
     assert [item["index"] for item in answer["data"]] == list(range(150))
     alone = transport.embed(embeddings, {"input": texts[140]})["data"][0]["embedding"]
     assert answer["data"][140]["embedding"] == pytest.approx(alone, abs=1e-2)
     assert answer["usage"]["prompt_tokens"] > 150 * 3
-    task = asyncio.create_task(transport.aembed(embeddings, {"input": texts * 20}))
-    await asyncio.sleep(0.3)
+
+
+async def test_cancelled_embeddings_free_the_engine(transport: LocalTransport, embeddings: Target) -> None:
+    await transport.aembed(embeddings, {"input": "so that loading is not waited for"})
+    task = asyncio.create_task(transport.aembed(embeddings, {"input": ["some sentence"] * 20_000}))
+    assert await _works(transport)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await asyncio.sleep(1)
+    assert not await _works(transport)
+
+
+async def _works(transport: LocalTransport) -> bool:
+    """Whether the embedding engine does anything within half a second; between two batches it rests."""
+    looks = []
+    for _ in range(25):
+        looks.append(await asyncio.to_thread(lambda: transport._embedder().working))
+        await asyncio.sleep(0.02)
+    return any(looks)
+
+
+async def test_embeddings_that_take_too_long_are_given_up(transport: LocalTransport, embeddings: Target) -> None:
+    with pytest.raises(errors.APITimeoutError):
+        await transport.aembed(replace(embeddings, timeout=0.5), {"input": ["some sentence"] * 20_000})
+    with pytest.raises(errors.APITimeoutError):
+        transport.embed(replace(embeddings, timeout=0.5), {"input": ["some sentence"] * 20_000})
 
 
 @pytest.mark.parametrize(
@@ -375,14 +399,27 @@ def test_bad_embedding_requests_are_named(
     assert error.value.param == param
 
 
-async def test_a_cancelled_call_without_streaming_frees_the_engine(transport: LocalTransport, chat: Target) -> None:
+async def test_a_cancelled_call_without_streaming_frees_the_engine(chat: Target) -> None:
+    transport = LocalTransport(load_settings(local_parallel=1))
     task = asyncio.create_task(transport.acomplete(chat, asked("Tell a very long story", max_tokens=4000)))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     answer = await asyncio.wait_for(transport.acomplete(chat, asked("Say hi", max_tokens=2)), timeout=10)
     assert answer["choices"][0]["finish_reason"] == "length"
+
+
+async def test_timeouts_bind_local_answers(transport: LocalTransport, chat: Target) -> None:
+    story = asked("Tell a very long story", max_tokens=4000)
+    with pytest.raises(errors.APITimeoutError, match="did not answer in time"):
+        transport.complete(replace(chat, timeout=1), story)
+    with pytest.raises(errors.APITimeoutError):
+        await transport.acomplete(replace(chat, timeout=1), story)
+    begin, pieces = time.monotonic(), 0
+    async for _ in transport.astream(replace(chat, timeout=5, stream_timeout=2), {**story, "max_tokens": 300}):
+        pieces += 1
+    assert pieces > 200, f"a stream that flows is not bounded as a whole ({time.monotonic() - begin:.1f} s)"
 
 
 def _dot(a: list[float], b: list[float]) -> float:
