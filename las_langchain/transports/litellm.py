@@ -25,6 +25,7 @@ from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 from las_langchain import errors
 from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
+from las_langchain.transports.background import BACKGROUND
 from las_langchain.transports.checks import check_messages
 
 Json = dict[str, Any]
@@ -118,8 +119,7 @@ class LiteLLMTransport:
 
     def complete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
-        with _translated(target):
-            return clean_completion(litellm.completion(**_chat_arguments(target, body)).model_dump())
+        return BACKGROUND.run(self.acomplete(target, body))
 
     async def acomplete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
@@ -130,14 +130,7 @@ class LiteLLMTransport:
 
     def stream(self, target: Target, body: Json) -> Generator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
-        with _translated(target):
-            stream = litellm.completion(**_chat_arguments(target, body), stream=True)
-            try:
-                for chunk in stream:
-                    yield clean_chunk(chunk.model_dump())
-                _check_whole(stream)
-            finally:
-                _close(stream)
+        return BACKGROUND.iterate(self.astream(target, body))
 
     async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
@@ -160,8 +153,7 @@ class LiteLLMTransport:
 
     def embed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
-        with _translated(target):
-            return clean_embeddings(litellm.embedding(**_embedding_arguments(target, body)).model_dump())
+        return BACKGROUND.run(self.aembed(target, body))
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
@@ -292,17 +284,6 @@ def _check_whole(stream: Any) -> None:
     # litellm ends a stream that was cut as if the model had finished; this is the only trace.
     if stream.received_finish_reason is None:
         raise errors.APIConnectionError("The stream ended before the answer was whole")
-
-
-def _close(stream: Any) -> None:
-    """Close the connection under a synchronous stream; litellm itself leaves it open."""
-    inner = getattr(stream, "completion_stream", None)
-    for holder in (inner, getattr(inner, "response", None), getattr(inner, "streaming_response", None)):
-        close = getattr(holder, "close", None)
-        if close is not None:
-            with contextlib.suppress(Exception):
-                close()
-            return
 
 
 @contextlib.contextmanager

@@ -159,13 +159,15 @@ async def test_a_cut_stream_is_never_taken_for_whole(target: Target, upstream: F
 
 
 async def test_a_provider_that_hangs_is_a_timeout(target: Target, upstream: FakeOpenAI) -> None:
-    upstream.enqueue(Reply(hang=True), Reply(hang=True), Reply(hang=True, cut_after=2))
+    upstream.enqueue(Reply(hang=True), Reply(hang=True), *[Reply(hang=True, cut_after=2)] * 2)
     quick = replace(target, timeout=0.4, stream_timeout=0.4)
     begin = time.monotonic()
     assert isinstance(_raised(lambda: transport.complete(quick, BODY)), errors.APITimeoutError)
     assert isinstance(await _araised(transport.acomplete(quick, BODY)), errors.APITimeoutError)
     with pytest.raises(errors.APITimeoutError, match="LAS_STREAM_TIMEOUT"):
         _ = [chunk async for chunk in transport.astream(quick, BODY)]
+    with pytest.raises(errors.APITimeoutError, match="LAS_STREAM_TIMEOUT"):
+        list(transport.stream(quick, BODY))
     assert time.monotonic() - begin < 10
 
 

@@ -1,0 +1,101 @@
+"""Synchronous calls on a loop in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from las_langchain.transports.background import BACKGROUND
+
+ORIGIN = contextvars.ContextVar("ORIGIN", default="nowhere")
+closed = threading.Event()
+
+
+async def count(upto: int) -> AsyncGenerator[int]:
+    closed.clear()
+    try:
+        for number in range(upto):
+            yield number
+            await asyncio.sleep(0.001)
+    finally:
+        closed.set()
+
+
+async def fail() -> None:
+    raise LookupError("as it was raised")
+
+
+async def origin() -> str:
+    return ORIGIN.get()
+
+
+def test_results_and_errors_come_through() -> None:
+    assert BACKGROUND.run(asyncio.sleep(0, "done")) == "done"
+    assert list(BACKGROUND.iterate(count(5))) == [0, 1, 2, 3, 4]
+    with pytest.raises(LookupError, match="as it was raised"):
+        BACKGROUND.run(fail())
+
+
+def test_an_error_comes_after_what_was_before_it() -> None:
+    async def broken() -> AsyncGenerator[int]:
+        yield 1
+        raise LookupError
+
+    items = BACKGROUND.iterate(broken())
+    assert next(items) == 1
+    with pytest.raises(LookupError):
+        next(items)
+
+
+def test_closing_the_iterator_closes_what_it_reads() -> None:
+    items = BACKGROUND.iterate(count(1_000_000))
+    assert next(items) == 0
+    items.close()
+    assert closed.wait(1)
+
+
+def test_context_variables_of_the_caller_are_seen() -> None:
+    ORIGIN.set("the caller")
+    assert BACKGROUND.run(origin()) == "the caller"
+
+
+async def test_it_works_while_a_loop_runs_in_this_thread() -> None:
+    assert BACKGROUND.run(asyncio.sleep(0, 1)) == 1
+
+
+def test_many_threads_share_it() -> None:
+    results: list[list[int]] = []
+    threads = [threading.Thread(target=lambda: results.append(list(BACKGROUND.iterate(count(20))))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [list(range(20))] * 20
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_a_forked_child_starts_its_own_and_every_process_ends_silently() -> None:
+    code = """
+import asyncio, os, sys
+from las_langchain.transports.background import BACKGROUND
+BACKGROUND.run(asyncio.sleep(0))
+child = os.fork()
+if child == 0:
+    sys.exit(BACKGROUND.run(asyncio.sleep(0, 7)))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+async def endless():
+    while True:
+        yield 1
+        await asyncio.sleep(0.01)
+items = BACKGROUND.iterate(endless())
+next(items)
+"""
+    command = [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "7\n", "")
