@@ -30,6 +30,11 @@ REQUEST_FIELDS = (
     "service_tier", "extra_body", "extra_headers",
 )  # fmt: skip
 
+# Fields that are about the call itself.
+_CALL_FIELDS = ("model", "timeout", "max_retries", "api_key", "api_base")
+# What LangChain and the stream add to a call's arguments.
+_LANGCHAINS = frozenset({"ls_structured_output_format", "stream", "stream_usage"})
+
 
 class ChatLAS(BaseChatModel):
     """A LangChain chat model for any model that litellm reaches, and for the one inside this process.
@@ -109,8 +114,8 @@ class ChatLAS(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        target, body = self._request(messages, stop, kwargs)
-        response = self._service.complete(target, body, max_retries=self.max_retries)
+        target, body, max_retries = self._request(messages, stop, kwargs)
+        response = self._service.complete(target, body, max_retries=max_retries)
         return translate.chat_result(response, target.provider)
 
     async def _agenerate(
@@ -120,8 +125,8 @@ class ChatLAS(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        target, body = self._request(messages, stop, kwargs)
-        response = await self._service.acomplete(target, body, max_retries=self.max_retries)
+        target, body, max_retries = self._request(messages, stop, kwargs)
+        response = await self._service.acomplete(target, body, max_retries=max_retries)
         return translate.chat_result(response, target.provider)
 
     def _stream(
@@ -131,8 +136,8 @@ class ChatLAS(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        target, body = self._request(messages, stop, self._with_usage(kwargs))
-        with closing(self._service.stream(target, body, max_retries=self.max_retries)) as chunks:
+        target, body, max_retries = self._stream_request(messages, stop, kwargs)
+        with closing(self._service.stream(target, body, max_retries=max_retries)) as chunks:
             for chunk in chunks:
                 generation = translate.generation_chunk(chunk, target.provider)
                 if run_manager:
@@ -146,8 +151,8 @@ class ChatLAS(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        target, body = self._request(messages, stop, self._with_usage(kwargs))
-        async with aclosing(self._service.astream(target, body, max_retries=self.max_retries)) as chunks:
+        target, body, max_retries = self._stream_request(messages, stop, kwargs)
+        async with aclosing(self._service.astream(target, body, max_retries=max_retries)) as chunks:
             async for chunk in chunks:
                 generation = translate.generation_chunk(chunk, target.provider)
                 if run_manager:
@@ -156,24 +161,30 @@ class ChatLAS(BaseChatModel):
 
     def _request(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> tuple[Target, dict[str, Any]]:
-        """The target and the body of one call; *kwargs* go before the fields."""
-        kwargs = {**kwargs, "stop": stop if stop is not None else kwargs.get("stop")}
-        kwargs.pop("ls_structured_output_format", None)
-        kwargs.pop("stream", None)
-        model, timeout = kwargs.pop("model", None) or self.model, kwargs.pop("timeout", None) or self.timeout
-        target = self._service.target(model, api_key=self.api_key, api_base=self.api_base)
-        if timeout is not None:
-            target = replace(target, timeout=timeout)
+    ) -> tuple[Target, dict[str, Any], int | None]:
+        """The target, body and retries of one call; *kwargs* go before the fields."""
+        given = {name: value for name, value in kwargs.items() if value is not None and name not in _LANGCHAINS}
+        own = {name: given.pop(name, getattr(self, name)) for name in _CALL_FIELDS}
+        base = given.pop("base_url", None)
+        target = self._service.target(own["model"], api_key=_secret(own["api_key"]), api_base=base or own["api_base"])
+        if own["timeout"] is not None:
+            target = replace(target, timeout=own["timeout"])
         fields = {name: getattr(self, name) for name in REQUEST_FIELDS}
-        body = {**fields, **{name: value for name, value in kwargs.items() if value is not None}}
+        body = {**fields, **given, **({"stop": stop} if stop is not None else {})}
         sent = {name: value for name, value in body.items() if value is not None}
-        return target, {"messages": translate.to_openai(messages), **sent}
+        return target, {"messages": translate.to_openai(messages), **sent}, own["max_retries"]
 
-    def _with_usage(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        wanted = kwargs.pop("stream_usage", None)
-        wanted = self.stream_usage if wanted is None else wanted
-        return {"stream_options": {"include_usage": True}, **kwargs} if wanted else kwargs
+    def _stream_request(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+    ) -> tuple[Target, dict[str, Any], int | None]:
+        """As :meth:`_request`, for a stream."""
+        wanted = kwargs.get("stream_usage")
+        if self.stream_usage if wanted is None else wanted:
+            kwargs = {"stream_options": {"include_usage": True}, **kwargs}
+        target, body, max_retries = self._request(messages, stop, kwargs)
+        if body.get("n", 1) != 1:
+            raise BadRequestError("n: a stream is one answer; take several with invoke or generate", param="n")
+        return target, body, max_retries
 
     def bind_tools(
         self,
@@ -199,6 +210,10 @@ class ChatLAS(BaseChatModel):
             names = [tool.get("function", {}).get("name") for tool in converted]
             kwargs["tool_choice"] = _tool_choice(tool_choice, names)
         return cast("Runnable[LanguageModelInput, AIMessage]", self.bind(tools=converted, **kwargs))
+
+
+def _secret(key: SecretStr | str | None) -> SecretStr | None:
+    return SecretStr(key) if isinstance(key, str) else key
 
 
 def _tool_choice(choice: str | bool | dict[str, Any] | None, names: list[str | None]) -> str | dict[str, Any]:

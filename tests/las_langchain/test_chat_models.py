@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 
 from las_langchain import ChatLAS, LiteLLMService, load_settings
 from las_langchain.chat_models import REQUEST_FIELDS
-from las_langchain.errors import AuthenticationError, BadRequestError
+from las_langchain.errors import APIError, AuthenticationError, BadRequestError
 from tests.fake_openai import FakeOpenAI, Reply
 
 FRANCE = "What is the capital of France?"
@@ -103,6 +103,37 @@ def test_per_call_arguments_go_before_fields(upstream: FakeOpenAI) -> None:
     assert (upstream.last.body["model"], upstream.last.body["temperature"]) == ("gpt-4o-mini", 0.7)
     assert upstream.last.body["stop"] == ["B"]
     assert answer.response_metadata["model_name"] == "gpt-4o-mini"
+
+
+def test_fields_of_the_call_itself_may_be_bound(upstream: FakeOpenAI) -> None:
+    bound = ChatLAS().bind(
+        model="openai/gpt-4o", api_key="sk-bound", base_url=upstream.url, max_retries=1, timeout=5, stream_usage=False
+    )
+    upstream.enqueue(*[Reply(status=503, headers={"retry-after": "0"})] * 9)
+    with pytest.raises(APIError):
+        bound.invoke("hi")
+    assert len(upstream.requests) == 2
+    assert upstream.last.headers["authorization"] == "Bearer sk-bound"
+    upstream.reset()
+    assert sum(bound.stream("hi"), AIMessageChunk("")).content == "Echo: hi"
+    assert upstream.last.body.keys() == {"model", "messages", "stream"}
+
+
+async def test_a_stream_of_several_answers_is_refused() -> None:
+    with pytest.raises(BadRequestError, match="n: a stream is one answer"):
+        list(ChatLAS(n=2).stream("hi"))
+    with pytest.raises(BadRequestError, match="n: a stream is one answer"):
+        await anext(ChatLAS().astream("hi", n=2))
+    assert len(ChatLAS(n=2, max_tokens=3).generate([[HumanMessage("hi")]]).generations[0]) == 2
+
+
+def test_extra_fields_reach_the_embedded_model() -> None:
+    answer = ChatLAS(extra_body={"min_p": 0.5}, extra_headers={"x": "y"}, max_tokens=3).invoke("hi")
+    assert answer.content
+    with pytest.raises(BadRequestError, match="does not know the parameter 'mnp'"):
+        ChatLAS(extra_body={"mnp": 0.5}).invoke("hi")
+    with pytest.raises(BadRequestError, match="extra_body: expected an object"):
+        ChatLAS().invoke("hi", extra_body="x")
 
 
 def test_streams_ask_for_usage_unless_told_not_to(upstream: FakeOpenAI) -> None:

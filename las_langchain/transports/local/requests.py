@@ -21,7 +21,9 @@ ENGINE_FIELDS = frozenset(
 # Other servers' names for the same thing.
 ALIASES = {"max_completion_tokens": "max_tokens", "repetition_penalty": "repeat_penalty"}
 # About the caller, not about the answer.
-LABELS = frozenset("user metadata store service_tier stream_options safety_identifier prompt_cache_key".split())
+LABELS = frozenset(
+    "user metadata store service_tier stream_options safety_identifier prompt_cache_key extra_headers".split()
+)
 # Handled by the tool router.
 TOOL_FIELDS = frozenset("tools tool_choice parallel_tool_calls".split())
 # json_object leaves everything open, and small models then never close what they opened: bound the values.
@@ -51,8 +53,8 @@ def engine_body(body: Json, *, sees: bool, native_tools: bool) -> Json:
     """
     known = ENGINE_FIELDS | ALIASES.keys() | (TOOL_FIELDS if native_tools else frozenset())
     result: Json = {"messages": checked_messages(body.get("messages"), sees=sees)}
-    for name, value in body.items():
-        if value is None or name in LABELS or name == "messages":
+    for name, value in {**body, **_extra(body)}.items():
+        if value is None or name in LABELS or name in ("messages", "extra_body"):
             continue
         if name not in known:
             raise BadRequestError(
@@ -64,6 +66,13 @@ def engine_body(body: Json, *, sees: bool, native_tools: bool) -> Json:
     if "stop" in result:
         _check_stop(result["stop"])
     return result
+
+
+def _extra(body: Json) -> Json:
+    extra = body.get("extra_body") or {}
+    if not isinstance(extra, dict) or "messages" in extra:
+        raise BadRequestError("extra_body: expected an object with further parameters", param="extra_body")
+    return extra
 
 
 def _response_format(wanted: Any) -> Json:
