@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import os
 import queue
 import threading
@@ -27,8 +28,12 @@ class Background:
             os.register_at_fork(after_in_child=self._reset)
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
-        """Wait for *call*; an interruption of the wait cancels it."""
-        future = asyncio.run_coroutine_threadsafe(call, self._running_loop())
+        """Wait for *call*; an interruption of the wait cancels it.
+
+        Raises:
+            RuntimeError: this is the loop's own thread, which would wait for itself.
+        """
+        future = self._submitted(call)
         try:
             return future.result()
         finally:
@@ -37,7 +42,7 @@ class Background:
     def iterate(self, items: AsyncGenerator[T]) -> Generator[T]:
         """Yield *items* as they come; closing the generator closes *items*."""
         received: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-        future = asyncio.run_coroutine_threadsafe(_pump(items, received), self._running_loop())
+        future = self._submitted(_pump(items, received))
         try:
             future.add_done_callback(lambda _: received.put(_END))
             while not isinstance(item := received.get(), _End):
@@ -45,6 +50,13 @@ class Background:
             future.result()
         finally:
             future.cancel()
+
+    def _submitted(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        loop = self._running_loop()
+        if threading.current_thread() is self._thread:
+            call.close()
+            raise RuntimeError("A synchronous call inside an asynchronous callback: use its async form there")
+        return asyncio.run_coroutine_threadsafe(call, loop)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()

@@ -266,7 +266,7 @@ def _credentials(target: Target) -> Json:
             raise LiteLLMBadRequestError(f"No address for {target.provider}: set {prefix}_API_BASE", param="model")
         if not key and not base:
             raise LiteLLMAuthenticationError(f"No key for {target.provider}: set {prefix}_API_KEY")
-        base, key = found, key or "none"
+        base, key = base or found, key or "none"
     return {"api_base": base, "api_key": key}
 
 

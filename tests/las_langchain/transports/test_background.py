@@ -69,6 +69,14 @@ async def test_it_works_while_a_loop_runs_in_this_thread() -> None:
     assert BACKGROUND.run(asyncio.sleep(0, 1)) == 1
 
 
+def test_waiting_for_itself_is_refused() -> None:
+    async def inside() -> None:
+        BACKGROUND.run(asyncio.sleep(0))
+
+    with pytest.raises(RuntimeError, match="use its async form there"):
+        BACKGROUND.run(inside())
+
+
 def test_many_threads_share_it() -> None:
     results: list[list[int]] = []
     threads = [threading.Thread(target=lambda: results.append(list(BACKGROUND.iterate(count(20))))) for _ in range(20)]
