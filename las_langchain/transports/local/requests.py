@@ -7,7 +7,6 @@ from typing import Any
 
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import nearest
-from las_langchain.transports.checks import check_messages
 from las_langchain.transports.local import schemas
 
 Json = dict[str, Any]
@@ -40,19 +39,18 @@ ANY_OBJECT = {
 }
 
 
-def engine_body(body: Json, *, sees: bool, native_tools: bool) -> Json:
+def engine_body(body: Json, *, native_tools: bool) -> Json:
     """*body* as the engine takes it.
 
     Args:
-        body: a chat request.
-        sees: whether the model takes images.
+        body: a chat request, its messages from :func:`checked_messages`.
         native_tools: whether the model's own template takes tools; else ``tools`` must have been dealt with.
 
     Raises:
-        BadRequestError: a field is unknown or unsupported, or a message is malformed; ``param`` names it.
+        BadRequestError: a field is unknown or unsupported; ``param`` names it.
     """
     known = ENGINE_FIELDS | ALIASES.keys() | (TOOL_FIELDS if native_tools else frozenset())
-    result: Json = {"messages": checked_messages(body.get("messages"), sees=sees)}
+    result: Json = {"messages": body["messages"]}
     for name, value in {**body, **_extra(body)}.items():
         if value is None or name in LABELS or name in ("messages", "extra_body"):
             continue
@@ -115,13 +113,12 @@ def refuse_with_tools(body: Json) -> None:
             raise BadRequestError(f"{name}: the local model cannot combine it with tools", param=name)
 
 
-def checked_messages(messages: Any, *, sees: bool) -> list[Json]:
-    """*messages* in the shape that chat templates expect.
+def checked_messages(messages: list[Json], *, sees: bool) -> list[Json]:
+    """*messages*, which have OpenAI's shape, as chat templates expect them.
 
     Raises:
-        BadRequestError: there are none, or one holds what the model does not take; ``param`` says which.
+        BadRequestError: one holds what the model does not take; ``param`` says which.
     """
-    check_messages(messages)
     return [_checked(message, f"messages[{index}]", sees) for index, message in enumerate(messages)]
 
 

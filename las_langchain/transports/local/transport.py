@@ -14,6 +14,7 @@ from typing import Any
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, ModelNotFoundError
 from las_langchain.providers import Target
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
+from las_langchain.transports.checks import check_messages
 from las_langchain.transports.local import requests, tools
 from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
@@ -101,7 +102,7 @@ class LocalTransport:
 
     def _prepare(self, target: Target, body: Json, clock: Clock) -> tuple[Engine, TextAnswer]:
         """Load the model and decide how to answer: in words, or with tool calls."""
-        requests.checked_messages(body.get("messages"), sees=True)
+        check_messages(body.get("messages"))
         engine = get_engine(self._chat_config(target))
         messages = requests.checked_messages(body["messages"], sees=engine.sees)
         body = {**body, "messages": messages}
@@ -109,12 +110,8 @@ class LocalTransport:
         embed = functools.partial(self._embed_texts, clock=clock)
         chosen = None if engine.calls_tools and _free(body) else tools.choose_tool(body, embed)
         rest = {key: value for key, value in body.items() if key not in requests.TOOL_FIELDS}
-        if engine.calls_tools:
-            words = requests.engine_body(rest, sees=engine.sees, native_tools=True)
-        else:
-            words = requests.engine_body(
-                {**rest, "messages": _plain(messages, chosen)}, sees=engine.sees, native_tools=False
-            )
+        said = messages if engine.calls_tools else _plain(messages, chosen)
+        words = requests.engine_body({**rest, "messages": said}, native_tools=engine.calls_tools)
         calls = chosen is not None or (engine.calls_tools and functions and body.get("tool_choice") != "none")
         if not calls:
             return engine, TextAnswer(target.id, words)
@@ -197,7 +194,7 @@ def _native(engine: Engine, body: Json, functions: list[Json], chosen: Json | No
         functions = [chosen] if isinstance(body["tool_choice"], dict) and chosen else functions
         body = {**body, "tool_choice": "required"}
     offered = [{"type": "function", "function": function} for function in functions]
-    return requests.engine_body({**body, "tools": offered}, sees=engine.sees, native_tools=True)
+    return requests.engine_body({**body, "tools": offered}, native_tools=True)
 
 
 def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:
