@@ -29,7 +29,7 @@ from las_langchain.errors import APIError, BadRequestError, ConfigurationError, 
 from las_langchain.transports.local.runs import Chunk, Clock, Emit, Run, Slots, closed, timed_out
 
 GGUF_MAGIC = b"GGUF"
-ENDING_PATIENCE = 10.0
+ENDING_PATIENCE = 20.0
 """Seconds that the end of the process waits for its engines to rest."""
 
 

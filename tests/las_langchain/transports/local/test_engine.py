@@ -64,7 +64,7 @@ def test_stopping_a_stream_frees_the_engine(engine: Engine) -> None:
 
 
 async def test_cancelling_a_task_frees_the_engine_also_while_it_reads_the_prompt(engine: Engine) -> None:
-    long_prompt = {"messages": [{"role": "user", "content": "word " * 4000}], "max_tokens": 5}
+    long_prompt = {"messages": [{"role": "user", "content": "word " * 7500}], "max_tokens": 5}
 
     async def consume() -> None:
         async for _ in engine.astream(long_prompt, Clock(60)):
@@ -237,8 +237,8 @@ def test_a_context_beyond_memory_is_named(data_dir: Path) -> None:
 
 
 def _assert_idle_soon(engine: Engine) -> None:
-    """The engine stops within the time that one batch of the prompt takes."""
-    deadline = time.monotonic() + 8
+    """The engine stops within a batch of the prompt: seconds, where all of it takes far longer."""
+    deadline = time.monotonic() + 20
     while engine.working:
         assert time.monotonic() < deadline, "the engine still runs"
         time.sleep(0.02)
