@@ -18,7 +18,9 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED
+from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI
+from tests.media import MediaProxy
 
 UPSTREAM_KEY = "sk-upstream-secret-0123456789"
 
@@ -60,6 +62,37 @@ def upstream(_upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> FakeOpen
     monkeypatch.setenv("OPENAI_API_KEY", UPSTREAM_KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", _upstream.url)
     return _upstream
+
+
+@pytest.fixture(scope="session")
+def _anthropic_upstream() -> Iterator[FakeAnthropic]:
+    with FakeAnthropic() as double:
+        yield double
+
+
+@pytest.fixture
+def anthropic_upstream(_anthropic_upstream: FakeAnthropic, monkeypatch: pytest.MonkeyPatch) -> FakeAnthropic:
+    """The other upstream double, set up as the provider ``anthropic``."""
+    _anthropic_upstream.reset()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", UPSTREAM_KEY)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", _anthropic_upstream.url)
+    return _anthropic_upstream
+
+
+@pytest.fixture(scope="session")
+def _media_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MediaProxy]:
+    with MediaProxy(tmp_path_factory.mktemp("media")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def media(_media_proxy: MediaProxy, monkeypatch: pytest.MonkeyPatch) -> MediaProxy:
+    """A proxy that serves pictures, documents and sounds in the place of public hosts, which HTTP clients use."""
+    _media_proxy.requests.clear()
+    for name, value in _media_proxy.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LANGCHAIN_TESTS_USER_AGENT", "las-langchain tests")
+    return _media_proxy
 
 
 @pytest.fixture

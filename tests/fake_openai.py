@@ -11,26 +11,17 @@ runs it as a process of its own.
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import base64
-import contextlib
 import itertools
-import socket
 import struct
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
-import uvicorn
 
 if __package__ in (None, ""):
     # Run as a script, only this folder is importable, not the package it is.
@@ -56,13 +47,13 @@ from tests.fake_openai_schema import (
     usage_of,
     vector_of,
 )
+from tests.fake_server import Delivery, Exchange, FakeServer, Received, run_as_script
 
 __all__ = ["MODELS", "FakeOpenAI", "Received", "Reply", "ToolCall"]
 
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o3-mini", "fake-model", "text-embedding-3-small")
 FINGERPRINT = "fp_fa4e0fa4e0"
 _DATED_MODELS = {"gpt-4o": "gpt-4o-2024-08-06"}
-_EVENT_STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 _SERVER_ERROR = ("The server had an error while processing your request. Sorry about that!", "server_error", None)
 _ERRORS: dict[int, tuple[str, str, str | None]] = {
     400: ("The request is invalid.", "invalid_request_error", None),
@@ -77,25 +68,11 @@ _ERRORS: dict[int, tuple[str, str, str | None]] = {
     503: ("The engine is currently overloaded, please try again later.", "service_unavailable", None),
 }
 
-Scope = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 Delta = tuple[JSON, JSON | None]
 
 
 @dataclass(frozen=True)
-class Received:
-    """A request as it arrived; header names are lower-cased, a body that is no JSON stays bytes."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass(frozen=True)
-class Reply:
+class Reply(Delivery):
     """A scripted reply; with no content, chunks, tool_calls or refusal the default rules make the answer."""
 
     content: str | None = None
@@ -109,22 +86,6 @@ class Reply:
     finish_reason: str | None = None
     usage: JSON | None = None
     """Merged, at every depth, over the counted usage."""
-    status: int = 200
-    """From 400 on, OpenAI's error body for that status is sent."""
-    error: JSON | None = None
-    """Replaces the error of that body."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    delay: float = 0.0
-    """Seconds before the first byte."""
-    chunk_delay: float = 0.0
-    """Seconds between events."""
-    cut_after: int | None = None
-    """Close the connection after so many events, 0 being right after the headers; a plain body is cut halfway."""
-    hang: bool = False
-    """Never answer; with ``cut_after``, fall silent there instead of closing."""
-    raw: bytes | None = None
-    """The exact body to send."""
-    raw_type: str = "application/json"
     system_fingerprint: str | None = FINGERPRINT
     """Left out when None, as is ``service_tier``."""
     service_tier: str | None = "default"
@@ -132,8 +93,6 @@ class Reply:
     annotations: Sequence[JSON] = ()
     extra: JSON = field(default_factory=dict)
     """Merged into the message; in a stream, into the delta of the finish chunk."""
-    error_event: JSON | None = None
-    """Ends a stream with an error event after ``cut_after`` (by default 0) events."""
 
     @property
     def speaks(self) -> bool:
@@ -141,114 +100,18 @@ class Reply:
         return bool(self.tool_calls) or (self.content, self.chunks, self.refusal) != (None, None, None)
 
 
-class ClientGone(Exception):
-    """The connection is over: the client left or the server stops."""
+Handler = Callable[[Exchange, Reply], Awaitable[None]]
 
 
-class FakeOpenAI:
+class FakeOpenAI(FakeServer[Reply]):
     """The server; start it with ``with`` or ``start()``. A stopped one starts again on the same port."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.port = port
-        self.requests: list[Received] = []
-        """Every request but health checks, in order of arrival."""
-        self.events_sent = 0
-        """Server-sent events written so far, ``[DONE]`` included."""
-        self.disconnects = 0
-        """Clients that left before the end of their answer."""
-        self._streaming: set[_Exchange] = set()
-        self._script: deque[Reply] = deque()
-        self._ids = itertools.count(1)
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> FakeOpenAI:
-        return self.start()
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
         """The base URL that an OpenAI client is given."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{super().url}/v1"
 
-    @property
-    def last(self) -> Received:
-        """The newest request."""
-        return self.requests[-1]
-
-    @property
-    def open_streams(self) -> int:
-        """The event streams now open."""
-        return len(self._streaming)
-
-    def enqueue(self, *replies: Reply) -> None:
-        """Script the answers to the next valid requests."""
-        self._script.extend(replies)
-
-    def reset(self) -> None:
-        """Forget the requests and the replies still scripted; the counters go on."""
-        self.requests.clear()
-        self._script.clear()
-
-    def start(self) -> FakeOpenAI:
-        """Serve from a daemon thread; returns once connections are accepted."""
-        if self._server is not None:
-            raise RuntimeError("already started")
-        # asyncio turns Nagle's delays off only for sockets that name their protocol.
-        listener = socket.socket(proto=socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        self._server = _Server(self._serve)
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True, name="fake-openai")
-        self._thread.start()
-        if not self._server.ready.wait(10):
-            raise RuntimeError("the server did not start")
-        return self
-
-    def stop(self) -> None:
-        """Drop every connection and end the server."""
-        if self._server is None or self._thread is None:
-            return
-        self._server.leave()
-        self._thread.join(5)
-        self._server = self._thread = None
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
-        assert self._server is not None
-        exchange = _Exchange(scope, receive, send, self._server, f"req_{next(self._ids):032x}")
-        watcher: asyncio.Task[None] | None = None
-        try:
-            request = _received(scope, await exchange.body())
-            watcher = asyncio.create_task(exchange.watch())
-            await self._respond(exchange, request)
-        except ApiError as refusal:
-            await exchange.respond(refusal.status, {}, orjson.dumps({"error": refusal.error}))
-        except ClientGone:
-            self.disconnects += exchange.left_early
-        finally:
-            if watcher:
-                watcher.cancel()
-
-    async def _respond(self, exchange: _Exchange, request: Received) -> None:
-        if request.path == "/healthz":
-            await exchange.respond(200, {}, b'{"status":"ok"}')
-            return
-        self.requests.append(request)
-        answer_with = self._route(request)
-        reply = self._script.popleft() if self._script else Reply()
-        if reply.hang and reply.cut_after is None:
-            await exchange.forever()
-        await exchange.pause(reply.delay)
-        if reply.status >= 400 or reply.raw is not None:
-            await self._send_body(exchange, reply, _error_body(reply))
-        else:
-            await answer_with(exchange, reply)
-
-    def _route(self, request: Received) -> Callable[[_Exchange, Reply], Awaitable[None]]:
+    def route(self, request: Received) -> Handler:
         """Check a request; gives what answers it."""
         if request.path.startswith("/v1/"):
             check_key(request.headers)
@@ -263,205 +126,50 @@ class FakeOpenAI:
             message = f"Not allowed to {request.method} on {request.path}."
             raise ApiError(message, status=405, code="method_not_supported")
         if request.method == "GET":
-            return self._body_sender(_models_body(request.path))
+            models = _models_body(request.path)
+            return lambda exchange, reply: self.send_body(exchange, reply, models)
         body = _json_object(request.body)
         if request.path == "/v1/embeddings":
             check_embedding(body)
-            return lambda exchange, reply: self._send_body(exchange, reply, _embeddings_body(body, reply))
+            return lambda exchange, reply: self.send_body(exchange, reply, _embeddings_body(body, reply))
         check, answering = routes[request.path]
         check(body)
         return self._completer(body, answering)
 
-    def _body_sender(self, body: JSON) -> Callable[[_Exchange, Reply], Awaitable[None]]:
-        return lambda exchange, reply: self._send_body(exchange, reply, body)
+    def default_reply(self) -> Reply:
+        """The reply to a request that none is scripted for."""
+        return Reply()
 
-    def _completer(
-        self, body: JSON, make: Callable[[JSON, Reply, str], _Answering]
-    ) -> Callable[[_Exchange, Reply], Awaitable[None]]:
-        async def complete(exchange: _Exchange, reply: Reply) -> None:
-            answering = make(body, reply, f"{next(self._ids):024x}")
+    def stamps(self, exchange: Exchange) -> Mapping[str, str]:
+        """The headers of every answer."""
+        return {"x-request-id": exchange.request_id, "openai-processing-ms": str(exchange.milliseconds)}
+
+    def scripted_error(self, reply: Reply) -> JSON:
+        """The error that goes with the status of a scripted reply."""
+        message, type_, code = _ERRORS.get(reply.status, _SERVER_ERROR)
+        return {"message": message, "type": type_, "param": None, "code": code}
+
+    def error_body(self, error: JSON, exchange: Exchange) -> JSON:
+        """An error as the body of an answer or as the data of an event."""
+        return {"error": error}
+
+    def event(self, data: JSON) -> bytes:
+        """A server-sent event."""
+        return b"data: " + orjson.dumps(data) + b"\n\n"
+
+    def last_event(self) -> bytes:
+        """The event that ends a whole stream."""
+        return b"data: [DONE]\n\n"
+
+    def _completer(self, body: JSON, make: Callable[[JSON, Reply, str], _Answering]) -> Handler:
+        async def complete(exchange: Exchange, reply: Reply) -> None:
+            answering = make(body, reply, f"{self.next_id():024x}")
             if body.get("stream"):
-                await self._send_events(exchange, reply, answering.events())
+                await self.send_events(exchange, reply, answering.events())
             else:
-                await self._send_body(exchange, reply, answering.whole())
+                await self.send_body(exchange, reply, answering.whole())
 
         return complete
-
-    async def _send_body(self, exchange: _Exchange, reply: Reply, body: JSON) -> None:
-        """Send a plain answer, or its first half if the reply is to be cut."""
-        content = orjson.dumps(body) if reply.raw is None else reply.raw
-        headers = {"content-type": reply.raw_type if reply.raw is not None else "application/json", **reply.headers}
-        if reply.cut_after is None:
-            await exchange.respond(reply.status, headers, content)
-            return
-        await exchange.start(reply.status, {**headers, "content-length": str(len(content))})
-        await exchange.write(content[: len(content) // 2 if reply.cut_after else 0])
-        await self._break_off(exchange, reply)
-
-    async def _send_events(self, exchange: _Exchange, reply: Reply, events: Iterator[JSON]) -> None:
-        self._streaming.add(exchange)
-        try:
-            await exchange.start(reply.status, {**_EVENT_STREAM, **reply.headers})
-            await self._write_events(exchange, reply, events)
-        finally:
-            self._streaming.discard(exchange)
-
-    async def _write_events(self, exchange: _Exchange, reply: Reply, events: Iterator[JSON]) -> None:
-        limit = reply.cut_after if reply.error_event is None else reply.cut_after or 0
-        for count, event in enumerate(events):
-            if count == limit:
-                break
-            await exchange.pause(reply.chunk_delay if count else 0)
-            # Counted before it is sent: whoever has read an event must find it counted.
-            self.events_sent += 1
-            await exchange.write(_event(orjson.dumps(event)))
-        if limit is None:
-            await exchange.pause(reply.chunk_delay)
-            await self._write_last(exchange, b"[DONE]")
-        elif reply.error_event is not None:
-            await self._write_last(exchange, orjson.dumps({"error": reply.error_event}))
-        else:
-            await self._break_off(exchange, reply)
-
-    async def _write_last(self, exchange: _Exchange, data: bytes) -> None:
-        self.events_sent += 1
-        self._streaming.discard(exchange)
-        await exchange.write(_event(data), last=True)
-
-    async def _break_off(self, exchange: _Exchange, reply: Reply) -> None:
-        await (exchange.forever() if reply.hang else exchange.cut())
-
-
-class _Config(uvicorn.Config):
-    def configure_logging(self) -> None:
-        """Leave uvicorn's loggers alone: the product under test may use them in this process."""
-
-
-class _Server(uvicorn.Server):
-    """uvicorn with an event for its start and an immediate end."""
-
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
-        # A short keep-alive would race with clients that reuse their connections.
-        super().__init__(
-            _Config(
-                app,
-                interface="asgi3",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self.ready = threading.Event()
-        self.leaving = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the listeners and tell so."""
-        await super().startup(sockets)
-        self._loop = asyncio.get_running_loop()
-        self.ready.set()
-
-    def leave(self) -> None:
-        """Drop listeners and connections at once; called from another thread."""
-        self.leaving = self.should_exit = self.force_exit = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._drop)
-
-    def close_connection(self, client: tuple[str, int]) -> None:
-        """Close a client's connection after what was already written to it."""
-        for connection in list(self.server_state.connections):
-            if connection.transport.get_extra_info("peername") == tuple(client):
-                connection.transport.close()
-
-    def _drop(self) -> None:
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-
-
-class _Exchange:
-    """One request and its answer on a live connection."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, server: _Server, request_id: str) -> None:
-        self._client = scope["client"]
-        self._receive = receive
-        self._send = send
-        self._server = server
-        self._request_id = request_id
-        self._began = time.perf_counter()
-        self._over = asyncio.Event()
-        self._settled = False
-
-    @property
-    def left_early(self) -> bool:
-        """Tell whether it was the client who ended this."""
-        return not self._settled and not self._server.leaving
-
-    async def body(self) -> bytes:
-        """The whole body of the request."""
-        parts: list[bytes] = []
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            parts.append(message.get("body", b""))
-            if not message.get("more_body"):
-                return b"".join(parts)
-
-    async def watch(self) -> None:
-        """Wait for the end of the connection or of the answer."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._over.set()
-
-    async def pause(self, seconds: float) -> None:
-        """Sleep, unless and until the client leaves; even no time at all lets its leaving be noticed."""
-        if seconds > 0:
-            try:
-                await asyncio.wait_for(self._over.wait(), seconds)
-            except TimeoutError:
-                return
-        else:
-            await asyncio.sleep(0)
-        if self._over.is_set():
-            raise ClientGone
-
-    async def forever(self) -> None:
-        """Stay silent until the connection ends."""
-        await self._over.wait()
-        raise ClientGone
-
-    async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the status and the headers."""
-        every = {
-            "x-request-id": self._request_id,
-            "openai-processing-ms": str(round((time.perf_counter() - self._began) * 1000)),
-            **{name.lower(): value for name, value in headers.items()},
-        }
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in every.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
-
-    async def write(self, data: bytes, *, last: bool = False) -> None:
-        """Send a piece of the body; whoever leaves after the last one has had everything."""
-        self._settled = self._settled or last
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
-
-    async def respond(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
-        """Send a whole answer."""
-        lower = {name.lower(): value for name, value in headers.items()}
-        await self.start(status, {"content-type": "application/json", "content-length": str(len(content)), **lower})
-        await self.write(content, last=True)
-
-    async def cut(self) -> None:
-        """Close the connection in the middle of the answer."""
-        self._settled = True
-        self._server.close_connection(self._client)
-        await self.forever()
 
 
 @dataclass(frozen=True)
@@ -640,33 +348,11 @@ class _CompletionAnswering(_Answering):
         return {"text": text, "index": index, "logprobs": logprobs, "finish_reason": finish}
 
 
-def _received(scope: Scope, raw: bytes) -> Received:
-    """The request of an ASGI scope and its body."""
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        body = raw
-    return Received(scope["method"], scope["path"], dict(parse_qsl(scope["query_string"].decode())), headers, body)
-
-
 def _json_object(body: Any) -> JSON:
     """The body if it is a JSON object."""
     if isinstance(body, dict):
         return body
     raise ApiError("We could not parse the JSON body of your request. The API expects a JSON payload.")
-
-
-def _error_body(reply: Reply) -> JSON:
-    """The body of a scripted error."""
-    if reply.error is not None:
-        return {"error": reply.error}
-    message, type_, code = _ERRORS.get(reply.status, _SERVER_ERROR)
-    return {"error": {"message": message, "type": type_, "param": None, "code": code}}
-
-
-def _event(data: bytes) -> bytes:
-    return b"data: " + data + b"\n\n"
 
 
 def _models_body(path: str) -> JSON:
@@ -720,15 +406,5 @@ def _embeddings_body(body: JSON, reply: Reply) -> JSON:
     return {"object": "list", "data": data, "model": body["model"], "usage": usage}
 
 
-def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description="Serve OpenAI's API with an obedient model.")
-    parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1; a free one by default")
-    with FakeOpenAI(parser.parse_args().port) as upstream:
-        print(upstream.url, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
-
-
 if __name__ == "__main__":
-    main()
+    run_as_script(FakeOpenAI, "Serve OpenAI's API with an obedient model.")

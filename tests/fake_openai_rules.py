@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-JSON = dict[str, Any]
+from tests.fake_server import JSON, Refusal
 
 MODEL_PREFIXES = ("gpt-", "o1", "o3", "fake-", "text-embedding-")
 MAX_INPUT_TOKENS = 8192
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 
 
-class ApiError(Exception):
+class ApiError(Refusal):
     """A refusal in OpenAI's shape."""
 
     def __init__(
@@ -26,9 +26,7 @@ class ApiError(Exception):
         status: int = 400,
         type_: str = "invalid_request_error",
     ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.error: JSON = {"message": message, "type": type_, "param": param, "code": code}
+        super().__init__(status, {"message": message, "type": type_, "param": param, "code": code})
 
 
 @dataclass(frozen=True)
