@@ -41,3 +41,11 @@ class Transport(Protocol):
     async def aembed(self, target: Target, body: Body) -> Body:
         """Async form of :meth:`embed`."""
         ...
+
+    def tokenize(self, model: str, text: str) -> list[int]:
+        """The tokens of *text*, without asking anybody."""
+        ...
+
+    def count_tokens(self, model: str, body: Body) -> int:
+        """The number of tokens of a request's ``messages`` and ``tools``, without asking anybody."""
+        ...

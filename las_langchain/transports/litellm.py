@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import warnings
@@ -19,7 +20,9 @@ os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
 os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
 os.environ.setdefault("LITELLM_LOG", "ERROR")
 
+import httpx
 import litellm
+import openai
 from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 
 from las_langchain import errors
@@ -27,15 +30,25 @@ from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.background import BACKGROUND
 from las_langchain.transports.checks import check_messages
+from las_langchain.transports.litellm_streams import Tap
 
 Json = dict[str, Any]
 
 # pydantic's remark on litellm's typed dicts, made at the first call, says nothing to its users.
 warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
 
+# litellm's client for OpenAI dumps embeddings in base64 with a schema that expects numbers, and tells of each one.
+warnings.filterwarnings("ignore", message=r"Pydantic serializer warnings:\s+\w+\(Expected `list\[float\]`")
+# What it has begun when an embeddings call is cancelled.
+warnings.filterwarnings("ignore", message=r"coroutine '\w+\.aembedding' was never awaited", category=RuntimeWarning)
+
 litellm.suppress_debug_info = True
 litellm.disable_hf_tokenizer_download = True
 litellm.telemetry = False
+# litellm's own retries of embeddings, which it makes where 0 are asked for; the service retries.
+litellm.DEFAULT_MAX_RETRIES = 0
+# litellm would break off an answer that says the same word a hundred times, such as a line of dashes.
+litellm.REPEATED_STREAMING_CHUNK_LIMIT = 2**31
 
 # litellm takes hundreds of further arguments, among them where the call goes and with which key, and forwards what it
 # does not know: only these are passed on.
@@ -56,6 +69,12 @@ _OPENAI_LIKE = {
 _TAKE_METADATA = frozenset({"openai", "azure"})
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
+# For the others litellm forgets the headers of an embeddings request.
+_TAKE_EMBEDDING_HEADERS = frozenset(
+    "azure bedrock cohere cohere_chat dashscope edenai gemini hosted_vllm huggingface litellm_proxy llamafile "
+    "lm_studio nvidia_nim oci openai openai_like openrouter qwen_ai_platform qwencloud together_ai vercel_ai_gateway "
+    "vertex_ai volcengine".split()
+)
 
 
 class LiteLLMBadRequestError(errors.BadRequestError, litellm.BadRequestError, litellm.exceptions.InvalidRequestError):
@@ -137,6 +156,7 @@ class LiteLLMTransport:
         with _translated(target):
             async with asyncio.timeout(target.timeout):
                 stream = await litellm.acompletion(**_chat_arguments(target, body), stream=True)
+            tap = Tap(stream)
             try:
                 limit = target.timeout
                 while True:
@@ -146,7 +166,10 @@ class LiteLLMTransport:
                     if chunk is None:
                         break
                     limit = target.stream_timeout
-                    yield clean_chunk(chunk.model_dump())
+                    cleaned = clean_chunk(chunk.model_dump())
+                    for lost in tap.take(cleaned):
+                        yield lost
+                    yield cleaned
                 _check_whole(stream)
             finally:
                 await stream.aclose()
@@ -157,10 +180,27 @@ class LiteLLMTransport:
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
-        with _translated(target):
+        with _translated(target), _explained():
             async with asyncio.timeout(target.timeout):
                 response = await litellm.aembedding(**_embedding_arguments(target, body))
             return clean_embeddings(response.model_dump())
+
+    def tokenize(self, model: str, text: str) -> list[int]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        tokens = litellm.encode(model=model, text=text)
+        return list(getattr(tokens, "ids", tokens))
+
+    def count_tokens(self, model: str, body: Json) -> int:
+        """See :class:`~las_langchain.transports.Transport`; an image counts as litellm's average one."""
+        return int(
+            litellm.token_counter(
+                model=model,
+                messages=body["messages"],
+                tools=body.get("tools") or None,
+                # litellm would fetch an image to measure it.
+                use_default_image_token_count=True,
+            )
+        )
 
 
 def clean_completion(response: Json) -> Json:
@@ -170,6 +210,9 @@ def clean_completion(response: Json) -> Json:
         choice.pop("provider_specific_fields", None)
         message = {key: value for key, value in choice["message"].items() if value is not None and value != []}
         refusal = choice["message"].get("refusal") or own.get("refusal")
+        # Anthropic's, a list of them for each block of text.
+        if cited := [citation for group in own.get("citations") or () for citation in group]:
+            message["citations"] = cited
         choice["message"] = {"content": None, **message, "refusal": refusal}
         choice["logprobs"] = choice.get("logprobs")
     return _without_none(response)
@@ -179,7 +222,9 @@ def clean_chunk(chunk: Json) -> Json:
     """litellm's chunk as OpenAI would have sent it; its usage chunk loses the empty choice."""
     for choice in chunk["choices"]:
         delta = choice["delta"]
-        delta.pop("provider_specific_fields", None)
+        own = delta.pop("provider_specific_fields", None) or {}
+        if own.get("citation"):
+            delta["citations"] = [own["citation"]]
         kept = {key: value for key, value in delta.items() if value is not None and value != []}
         # The role comes with an empty text, as clients expect of the first chunk.
         choice["delta"] = {"content": "", **kept} if "role" in kept and "tool_calls" not in kept else kept
@@ -235,6 +280,13 @@ def _embedding_arguments(target: Target, body: Json) -> Json:
     for chat, embedding in _EMBEDDING_PREFIXES.items():
         model = embedding + model.removeprefix(chat) if model.startswith(chat) else model
     arguments = {key: value for key, value in body.items() if value is not None}
+    if target.provider == "openai":
+        # litellm refuses it for models whose names it does not know; whether they take it is for the server to say.
+        arguments["allowed_openai_params"] = ["dimensions"]
+    if (target.headers or arguments.get("extra_headers")) and model.partition("/")[0] not in _TAKE_EMBEDDING_HEADERS:
+        raise errors.BadRequestError(
+            f"extra_headers: litellm sends no headers with embeddings of {target.provider}", param="extra_headers"
+        )
     return {**arguments, **_call_arguments(target), "model": model}
 
 
@@ -300,6 +352,23 @@ def _translated(target: Target) -> Iterator[None]:
         raise _las_error(error, target) from None
 
 
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Give litellm's error what really happened: for embeddings it keeps no more than a printed form of it."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(getattr(cause, "body", None), dict):
+            if type(cause) is openai.APIConnectionError or isinstance(cause, httpx.ConnectError):
+                raise litellm.APIConnectionError(str(cause), llm_provider="", model="") from None
+            cause = cause.__context__
+        body = getattr(cause, "body", None) or {}
+        if isinstance(body.get("message"), str):
+            error.__dict__.update(message=body["message"], param=body.get("param"), body=body)
+        raise
+
+
 def _las_error(error: Exception, target: Target) -> errors.LASError:
     kind, status = _kind(error)
     headers = getattr(error, "litellm_response_headers", None) or {}
@@ -318,19 +387,23 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
 
 def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
     status = getattr(error, "status_code", None)
-    if isinstance(error, litellm.ContextWindowExceededError):
+    if isinstance(error, litellm.ContextWindowExceededError) or _said_code(error) == _TOO_LONG:
         return errors.ContextWindowExceededError, None
     # In the middle of a stream litellm tells a timeout from a broken connection only in its text.
     if isinstance(error, litellm.Timeout) or _TIMED_OUT.search(str(error)):
         return errors.APITimeoutError, None
     if isinstance(error, (litellm.APIConnectionError, litellm.exceptions.MidStreamFallbackError)):
         return errors.APIConnectionError, None
+    if status == 500 and "overloaded_error" in str(error):
+        # Anthropic's 529, for which litellm has no class.
+        return errors.ServiceUnavailableError, 529
     kind = errors.for_status(status) if isinstance(status, int) else errors.APIError
     return kind, status if isinstance(status, int) and status != kind.status_code else None
 
 
 # What litellm appends: the same text again, and advice about settings of its own.
 _APPENDED = (" Original exception: ", " To drop these, set ")
+_TOO_LONG = errors.ContextWindowExceededError.code
 _TIMED_OUT = re.compile(r"timed out|timeout on reading", re.IGNORECASE)
 _PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception|Timeout)( -|:) )+")
 _KEY_SHAPES = re.compile(r"\b(sk|gsk|pk|hf|xai|key|AIza|AKIA)[-_A-Za-z0-9]{8,}")
@@ -342,7 +415,7 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     for noise in _APPENDED:
         first = first.partition(noise)[0]
-    reason = _KEY_SHAPES.sub("***", _PREFIXES.sub("", first).strip())[:500]
+    reason = _KEY_SHAPES.sub("***", _without_advice(_in_body(_PREFIXES.sub("", first).strip())))[:500]
     if target.api_key:
         reason = reason.replace(target.api_key.get_secret_value(), "***")
     row = PROVIDERS.get(target.provider)
@@ -352,6 +425,23 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     if kind is errors.AuthenticationError and row and row.key_variables:
         return f"{row.title} refused the key in {row.key_variables[0]}: {reason}"
     return f"{_title(target)}: {reason}"
+
+
+def _in_body(text: str) -> str:
+    """The message inside a provider's JSON error body, if *text* is one."""
+    try:
+        body = json.loads(text) if text.startswith("{") else {}
+    except ValueError:
+        body = {}
+    error = body.get("error")
+    return str(error["message"]) if isinstance(error, dict) and error.get("message") else text
+
+
+def _without_advice(text: str) -> str:
+    """*text* without the sentences about litellm's own settings, which its users here cannot set."""
+    sentences = re.split(r"(?<=[.;]) ", text)
+    kept = [sentence for sentence in sentences if not re.search(r"litellm[._:]|litellm_settings", sentence)]
+    return " ".join(kept or sentences).rstrip(";")
 
 
 def _too_slow(target: Target) -> str:
@@ -367,9 +457,13 @@ def _title(target: Target) -> str:
 
 
 def _code(error: Exception, kind: type[errors.LASError]) -> str | None:
-    body = getattr(error, "body", None)
-    code = body.get("code") if isinstance(body, dict) else getattr(error, "code", None)
+    code = _said_code(error)
     return code if isinstance(code, str) and not code.isdigit() else kind.code
+
+
+def _said_code(error: Exception) -> Any:
+    body = getattr(error, "body", None)
+    return body.get("code") if isinstance(body, dict) else getattr(error, "code", None)
 
 
 def _if_text(value: Any) -> str | None:

@@ -149,6 +149,10 @@ class Engine:
         tokens: list[int] = self._ask("POST", "/tokenize", {"content": text, "add_special": True})["tokens"]
         return tokens
 
+    def render(self, messages: list[dict[str, Any]]) -> str:
+        """The prompt that the model's template makes of *messages*."""
+        return str(self._ask("POST", "/apply-template", {"messages": messages})["prompt"])
+
     def close(self, patience: float) -> None:
         """Stop what is running and wait up to *patience* seconds until the engine rests.
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import functools
+import json
 import logging
 import struct
 from collections.abc import AsyncGenerator, Generator
@@ -103,7 +104,7 @@ class LocalTransport:
     def _prepare(self, target: Target, body: Json, clock: Clock) -> tuple[Engine, TextAnswer]:
         """Load the model and decide how to answer: in words, or with tool calls."""
         check_messages(body.get("messages"))
-        engine = get_engine(self._chat_config(target))
+        engine = get_engine(self._chat_config(target.id))
         messages = requests.checked_messages(body["messages"], sees=engine.sees)
         body = {**body, "messages": messages}
         functions = tools.offered(body)
@@ -128,10 +129,21 @@ class LocalTransport:
         )
         return engine, answer
 
-    def _chat_config(self, target: Target) -> EngineConfig:
+    def tokenize(self, model: str, text: str) -> list[int]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return get_engine(self._chat_config(model)).tokenize(text)
+
+    def count_tokens(self, model: str, body: Json) -> int:
+        """See :class:`~las_langchain.transports.Transport`; by the model's own template."""
+        engine = get_engine(self._chat_config(model))
+        messages = requests.checked_messages(body["messages"], sees=engine.sees)
+        tools = json.dumps(body["tools"]) if body.get("tools") else ""
+        return len(engine.tokenize(engine.render(_plain(messages, None)) + tools))
+
+    def _chat_config(self, model: str) -> EngineConfig:
         settings, own = self._settings, self._settings.local_model
-        if target.id != (known := local_chat_model(own)):
-            raise _unknown(target, "chat", known)
+        if model != (known := local_chat_model(own)):
+            raise _unknown(model, "chat", known)
         return EngineConfig(
             model=own or installed_path(CHAT, settings.data_dir),
             mmproj=settings.local_mmproj,
@@ -197,9 +209,9 @@ def _native(engine: Engine, body: Json, functions: list[Json], chosen: Json | No
     return requests.engine_body({**body, "tools": offered}, native_tools=True)
 
 
-def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:
+def _unknown(model: str, kind: str, known: str) -> ModelNotFoundError:
     return ModelNotFoundError(
-        f"There is no local {kind} model {target.model!r}, only {known}; name others provider/model",
+        f"There is no local {kind} model {model.removeprefix('local/')!r}, only {known}; name others provider/model",
         param="model",
         provider="local",
     )
@@ -208,7 +220,7 @@ def _unknown(target: Target, kind: str, known: str) -> ModelNotFoundError:
 def _batches(target: Target, body: Json) -> list[list[Any]]:
     """The checked inputs of an embeddings request, so many at a time that none keeps the engine for long."""
     if target.id != EMBEDDED_EMBEDDINGS:
-        raise _unknown(target, "embedding", EMBEDDED_EMBEDDINGS)
+        raise _unknown(target.id, "embedding", EMBEDDED_EMBEDDINGS)
     _check_embedding_fields(body)
     inputs = requests.texts(body.get("input"))
     return [inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH)]

@@ -1,0 +1,69 @@
+"""What an answer costs, by the public price list."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from las_langchain.catalog import model_info
+
+Json = dict[str, Any]
+
+_ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+
+
+def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> float | None:
+    """The price of one answer in US dollars.
+
+    Args:
+        model: its id, ``provider/model``.
+        usage: OpenAI's ``usage``. ``prompt_tokens`` include those read from a cache or written to one, as litellm
+            counts them for every provider.
+        service_tier: OpenAI's, where it changes the price (``priority``, ``flex``).
+
+    Returns:
+        None where no price is known: for an unlisted model, or an answer without usage. The embedded models cost 0.
+    """
+    provider, _, name = model.partition("/")
+    if not usage:
+        return None
+    if provider == "local":
+        return 0.0
+    row = model_info(provider, name)
+    if row.get("input_cost_per_token") is None or row.get("tiered_pricing"):
+        return None
+    return _Rates(row, usage.get("prompt_tokens") or 0, service_tier).cost(usage)
+
+
+class _Rates:
+    """The prices per token that hold for one answer: by its service tier, and by how long its prompt is."""
+
+    def __init__(self, row: Json, prompt_tokens: int, service_tier: str | None) -> None:
+        limits = [int(match[1]) for key in row if (match := _ABOVE.fullmatch(key))]
+        passed = [limit for limit in limits if prompt_tokens > limit * 1000]
+        above = f"_above_{max(passed)}k_tokens" if passed else ""
+        tier = f"_{service_tier}" if service_tier in ("priority", "flex") else ""
+        self._row = row
+        self._suffixes = (above + tier, above, tier, "")
+
+    def cost(self, usage: Json) -> float:
+        """The price of an answer with this *usage*."""
+        read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+        cached, heard = read.get("cached_tokens") or 0, read.get("audio_tokens") or 0
+        stored = read.get("cache_creation_tokens") or usage.get("cache_creation_input_tokens") or 0
+        thought, spoken = written.get("reasoning_tokens") or 0, written.get("audio_tokens") or 0
+        asked, said = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+        price_in, price_out = self._rate("input_cost_per_token", 0.0), self._rate("output_cost_per_token", 0.0)
+        return (
+            max(0, asked - cached - stored - heard) * price_in
+            + cached * self._rate("cache_read_input_token_cost", self._rate("input_cost_per_token_cache_hit", price_in))
+            + stored * self._rate("cache_creation_input_token_cost", price_in)
+            + heard * self._rate("input_cost_per_audio_token", price_in)
+            + max(0, said - thought - spoken) * price_out
+            + thought * self._rate("output_cost_per_reasoning_token", price_out)
+            + spoken * self._rate("output_cost_per_audio_token", price_out)
+        )
+
+    def _rate(self, key: str, default: float) -> float:
+        found = (self._row.get(key + suffix) for suffix in self._suffixes)
+        return next((rate for rate in found if rate is not None), default)
