@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from las_langchain.chat_models import ChatLAS
-    from las_langchain.embeddings import LASEmbeddings
+    from las_langchain.chat_models import ChatLAS, init_chat_model
+    from las_langchain.embeddings import LASEmbeddings, init_embeddings
     from las_langchain.errors import LASError
     from las_langchain.service import LiteLLMService, get_litellm_service
     from las_langchain.settings import LASSettings, load_settings
@@ -22,6 +22,8 @@ __all__ = [
     "LASSettings",
     "LiteLLMService",
     "get_litellm_service",
+    "init_chat_model",
+    "init_embeddings",
     "load_settings",
 ]
 __version__ = "0.1.0"
@@ -33,6 +35,8 @@ _HOMES = {
     "LASSettings": "settings",
     "LiteLLMService": "service",
     "get_litellm_service": "service",
+    "init_chat_model": "chat_models",
+    "init_embeddings": "embeddings",
     "load_settings": "settings",
 }
 

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, closing
-from dataclasses import replace
-from typing import Any, Literal, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from contextlib import aclosing, closing, suppress
+from functools import partial
+from typing import Any, Literal, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from las_langchain import messages as translate
-from las_langchain.errors import BadRequestError
-from las_langchain.providers import Target
+from las_langchain.calls import ALIASES, REQUEST_FIELDS, Call, afirst_answer, first_answer, renamed
+from las_langchain.errors import ConfigurationError
+from las_langchain.keys import ApiKey, aresolve_key, resolve_key
+from las_langchain.messages import StreamState, chat_result, to_openai
+from las_langchain.profiles import model_profile
+from las_langchain.providers import key_variable, split_name
+from las_langchain.restoring import restorable
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import nearest
+from las_langchain.structured import Method, Schema, structured_request, with_raw
+from las_langchain.tools import ToolLike, openai_tool, openai_tool_choice
 
-# Fields that go into the request under their own names.
-REQUEST_FIELDS = (
-    "temperature", "top_p", "top_k", "max_tokens", "stop", "n", "seed", "presence_penalty", "frequency_penalty",
-    "logprobs", "top_logprobs", "logit_bias", "reasoning_effort", "response_format", "parallel_tool_calls", "user",
-    "service_tier", "extra_body", "extra_headers",
-)  # fmt: skip
-
-# Fields that are about the call itself.
-_CALL_FIELDS = ("model", "timeout", "max_retries", "api_key", "api_base")
-# What LangChain and the stream add to a call's arguments.
-_LANGCHAINS = frozenset({"ls_structured_output_format", "stream", "stream_usage"})
+Json = dict[str, Any]
 
 
 class ChatLAS(BaseChatModel):
@@ -44,23 +38,30 @@ class ChatLAS(BaseChatModel):
         ChatLAS().invoke("What is the capital of France?")
         ChatLAS(model="openai/gpt-4o", temperature=0)
 
-    Fields left at None are not sent: the provider's own defaults hold.
+    Fields left at None are not sent: the provider's own defaults hold. Each may also be an argument of one call, or be
+    bound. Other names that users know are taken too: ``max_completion_tokens``, ``request_timeout``, ``stop_sequences``
+    and ``base_url``. Keys, addresses and organizations are for the provider of ``model`` alone: a call to another
+    provider's, and a fallback, uses that one's own.
+
+    A stream of several answers (``n``) has the first as its content and the others, whole, under
+    ``additional_kwargs["candidates"]``.
 
     Raises:
         LASError: from every call; each is also the matching ``langchain_core.exceptions.ModelError``.
     """
 
-    model_config = ConfigDict(populate_by_name=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
     model: str | None = Field(None, description="provider/model; None: the settings' model")
     temperature: float | None = Field(None, description="Sampling temperature")
     top_p: float | None = Field(None, description="Nucleus size, 0 to 1")
     top_k: int | None = Field(None, description="Tokens to sample from, where the provider knows this")
     max_tokens: int | None = Field(None, description="Longest answer, in tokens")
-    timeout: float | None = Field(None, description="Longest wait for the first byte, in seconds; None: the settings'")
-    max_retries: int | None = Field(None, description="Further tries after a retryable failure; None: the settings'")
+    timeout: float | None = Field(None, gt=0, description="Longest wait for the first byte, in seconds; None: settings")
+    stream_timeout: float | None = Field(None, gt=0, description="Longest silence in a stream, in seconds")
+    max_retries: int | None = Field(None, ge=0, description="Further tries after a retryable failure; None: settings")
     stop: list[str] | str | None = Field(None, description="Texts that end the answer")
-    n: int | None = Field(None, description="Number of answers")
+    n: int | None = Field(None, ge=1, description="Number of answers")
     seed: int | None = Field(None, description="Seed for repeatable sampling")
     presence_penalty: float | None = Field(None, description="-2 to 2")
     frequency_penalty: float | None = Field(None, description="-2 to 2")
@@ -71,41 +72,102 @@ class ChatLAS(BaseChatModel):
     response_format: dict[str, Any] | None = Field(None, description="OpenAI's response_format")
     parallel_tool_calls: bool | None = Field(None, description="Whether one turn may hold several tool calls")
     stream_usage: bool = Field(True, description="Whether streams end with their usage")
+    streaming: bool = Field(False, description="Whether invoke asks for a stream too")
     user: str | None = Field(None, description="The end user's id, for the provider's abuse detection")
     service_tier: str | None = Field(None, description="The provider's latency tier")
     extra_body: dict[str, Any] | None = Field(None, description="Further fields of the provider's own")
-    extra_headers: dict[str, str] | None = Field(None, description="Further headers")
-    api_key: SecretStr | None = Field(None, description="The key; None: the provider's variable")
-    api_base: str | None = Field(None, alias="base_url", description="Address of the API; None: the provider's")
+    # Headers may hold credentials, so they stay out of representations, dumps and traces.
+    extra_headers: dict[str, str] | None = Field(None, exclude=True, repr=False, description="Further headers")
+    model_kwargs: dict[str, Any] = Field(default_factory=dict, description="Further fields of OpenAI's request")
+    api_key: ApiKey | None = Field(
+        None, repr=False, description="The key, or a function; None: the provider's variable"
+    )
+    api_base: str | None = Field(None, description="Address of the API; None: the provider's")
+    organization: str | None = Field(None, description="OpenAI's organization id")
+    fallbacks: list[str] | None = Field(None, description="Models to ask, in order, when this one fails")
+    transport: Literal["litellm", "local"] | None = Field(
+        None, description="How to reach the model; None: the best way"
+    )
     service: LiteLLMService | None = Field(None, exclude=True, repr=False, description="None: the process-wide one")
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, values: Any) -> Any:
-        known = {*cls.model_fields, "base_url"}
-        for name in values if isinstance(values, dict) else ():
+    def _check_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        known = {*cls.model_fields, *ALIASES}
+        for name in values:
             if name not in known:
-                raise ValueError(f"ChatLAS has no argument {name!r}{nearest(name, known)}")
-        return values
+                hint = nearest(name, known) or "; a field of the request goes into model_kwargs"
+                raise ValueError(f"ChatLAS has no argument {name!r}{hint}")
+        # LangChain's own `metadata` is about runs; OpenAI's is a field of the request.
+        own = {*cls.model_fields, *ALIASES} - BaseChatModel.model_fields.keys()
+        misplaced = sorted(own.intersection(values.get("model_kwargs") or ()))
+        if misplaced:
+            raise ValueError(f"model_kwargs holds {misplaced[0]!r}, which is an argument of ChatLAS")
+        return renamed(values)
+
+    @model_validator(mode="after")
+    def _settle_model(self) -> Self:
+        # So that dumps, cache keys and traces name it. What is wrong with the settings is said by the first call.
+        if self.model is None:
+            with suppress(ConfigurationError):
+                self.model = self._service.settings.model
+        return self
 
     @property
     def _llm_type(self) -> str:
         return "las"
 
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """It can be dumped by LangChain, with the key as a reference to its variable."""
+        return True
+
     @property
-    def _identifying_params(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in REQUEST_FIELDS}
-        known = {name: value for name, value in given.items() if value is not None}
-        return {"model": self.model or self._service.settings.model, "api_base": self.api_base, **known}
+    def lc_secrets(self) -> dict[str, str]:
+        """The variable that stands for the key in a dump."""
+        return {"api_key": key_variable(self._provider_of(self.model))}
+
+    @property
+    def _identifying_params(self) -> Json:
+        names = ("model", *REQUEST_FIELDS, "model_kwargs", "api_base", "organization", "fallbacks", "transport")
+        given = {name: getattr(self, name) for name in names if name != "extra_headers"}
+        return {name: value for name, value in given.items() if value is not None and value != {}}
 
     @property
     def _service(self) -> LiteLLMService:
         return self.service or get_litellm_service()
 
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        settings = self._service.settings
+        return model_profile(*split_name(self.model or settings.model, settings), settings)
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
-        provider, _, model = str(kwargs.get("model") or self._identifying_params["model"]).rpartition("/")
-        return LangSmithParams(**{**params, "ls_provider": provider.partition("/")[0] or "las", "ls_model_name": model})
+        provider, model = split_name(kwargs.get("model") or self.model or "", self._service.settings)
+        return LangSmithParams(**{**params, "ls_provider": provider, "ls_model_name": model})
+
+    def _provider_of(self, model: str | None) -> str:
+        settings = self._service.settings
+        return split_name(model or settings.model, settings)[0]
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """The tokens of *text*: the embedded model's own, else by the tokenizer that litellm ships for the model."""
+        return self._service.tokenize(self.model, text)
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None) -> int:
+        """The number of tokens of a prompt, counted in this process; an image counts as litellm's average one.
+
+        Args:
+            messages: the prompt.
+            tools: tools in any form that :meth:`bind_tools` takes.
+        """
+        provider = self._provider_of(self.model)
+        body = {"messages": to_openai(messages, provider), "tools": [openai_tool(tool) for tool in tools or ()]}
+        return self._service.count_tokens(self.model, body)
+
+    # What LangChain calls
 
     def _generate(
         self,
@@ -114,9 +176,12 @@ class ChatLAS(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        target, body, max_retries = self._request(messages, stop, kwargs)
-        response = self._service.complete(target, body, max_retries=max_retries)
-        return translate.chat_result(response, target.provider)
+        def answer(call: Call) -> ChatResult:
+            target, body = call.request(resolve_key(call.key))
+            response = self._service.complete(target, body, max_retries=call.max_retries)
+            return chat_result(response, target, self.output_version)
+
+        return first_answer([partial(answer, call) for call in self._calls(messages, stop, kwargs)])
 
     async def _agenerate(
         self,
@@ -125,9 +190,12 @@ class ChatLAS(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        target, body, max_retries = self._request(messages, stop, kwargs)
-        response = await self._service.acomplete(target, body, max_retries=max_retries)
-        return translate.chat_result(response, target.provider)
+        async def answer(call: Call) -> ChatResult:
+            target, body = call.request(await aresolve_key(call.key))
+            response = await self._service.acomplete(target, body, max_retries=call.max_retries)
+            return chat_result(response, target, self.output_version)
+
+        return await afirst_answer([partial(answer, call) for call in self._calls(messages, stop, kwargs)])
 
     def _stream(
         self,
@@ -136,13 +204,19 @@ class ChatLAS(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        target, body, max_retries = self._stream_request(messages, stop, kwargs)
-        with closing(self._service.stream(target, body, max_retries=max_retries)) as chunks:
-            for chunk in chunks:
-                generation = translate.generation_chunk(chunk, target.provider)
-                if run_manager:
-                    run_manager.on_llm_new_token(generation.text, chunk=generation)
-                yield generation
+        def begin(call: Call) -> tuple[StreamState, Json, Generator[Json]]:
+            target, body = call.request(resolve_key(call.key))
+            chunks = self._service.stream(target, body, max_retries=call.max_retries)
+            return StreamState(target, self.output_version), next(chunks), chunks
+
+        calls = self._calls(messages, stop, self._with_stream_options(kwargs))
+        state, first, rest = first_answer([partial(begin, call) for call in calls])
+        with closing(rest):
+            for chunk in _chain(first, rest):
+                for generation in state.chunks(chunk):
+                    if run_manager:
+                        run_manager.on_llm_new_token(generation.text, chunk=generation)
+                    yield generation
 
     async def _astream(
         self,
@@ -151,78 +225,146 @@ class ChatLAS(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        target, body, max_retries = self._stream_request(messages, stop, kwargs)
-        async with aclosing(self._service.astream(target, body, max_retries=max_retries)) as chunks:
+        async def begin(call: Call) -> tuple[StreamState, Json, AsyncGenerator[Json]]:
+            target, body = call.request(await aresolve_key(call.key))
+            chunks = self._service.astream(target, body, max_retries=call.max_retries)
+            return StreamState(target, self.output_version), await anext(chunks), chunks
+
+        calls = self._calls(messages, stop, self._with_stream_options(kwargs))
+        state, first, rest = await afirst_answer([partial(begin, call) for call in calls])
+        async with aclosing(rest), aclosing(_achain(first, rest)) as chunks:
             async for chunk in chunks:
-                generation = translate.generation_chunk(chunk, target.provider)
-                if run_manager:
-                    await run_manager.on_llm_new_token(generation.text, chunk=generation)
-                yield generation
+                for generation in state.chunks(chunk):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(generation.text, chunk=generation)
+                    yield generation
 
-    def _request(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> tuple[Target, dict[str, Any], int | None]:
-        """The target, body and retries of one call; *kwargs* go before the fields."""
-        given = {name: value for name, value in kwargs.items() if value is not None and name not in _LANGCHAINS}
-        own = {name: given.pop(name, getattr(self, name)) for name in _CALL_FIELDS}
-        base = given.pop("base_url", None)
-        target = self._service.target(own["model"], api_key=_secret(own["api_key"]), api_base=base or own["api_base"])
-        if own["timeout"] is not None:
-            target = replace(target, timeout=own["timeout"])
-        fields = {name: getattr(self, name) for name in REQUEST_FIELDS}
-        body = {**fields, **given, **({"stop": stop} if stop is not None else {})}
-        sent = {name: value for name, value in body.items() if value is not None}
-        return target, {"messages": translate.to_openai(messages), **sent}, own["max_retries"]
+    def _calls(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Json) -> list[Call]:
+        """The call as asked, then those to the fallbacks."""
+        given = {name: value for name, value in renamed(kwargs).items() if value is not None}
+        if stop is not None:
+            given["stop"] = stop
+        models = [given.pop("model", self.model), *(given.pop("fallbacks", self.fallbacks) or ())]
+        return [Call(self, model, models[0], messages, given) for model in models]
 
-    def _stream_request(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> tuple[Target, dict[str, Any], int | None]:
-        """As :meth:`_request`, for a stream."""
+    def _with_stream_options(self, kwargs: Json) -> Json:
         wanted = kwargs.get("stream_usage")
-        if self.stream_usage if wanted is None else wanted:
-            kwargs = {"stream_options": {"include_usage": True}, **kwargs}
-        target, body, max_retries = self._request(messages, stop, kwargs)
-        if body.get("n", 1) != 1:
-            raise BadRequestError("n: a stream is one answer; take several with invoke or generate", param="n")
-        return target, body, max_retries
+        usage = self.stream_usage if wanted is None else wanted
+        return {"stream_options": {"include_usage": True}, **kwargs} if usage else kwargs
+
+    def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        # Listeners and `streaming` ask for a stream where invoke and generate owe all answers.
+        if self._several(kwargs) and not kwargs.get("stream"):
+            return False
+        return super()._should_stream(async_api=async_api, run_manager=run_manager, **kwargs)
+
+    def _should_use_protocol_streaming(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
+        wanted = super()._should_use_protocol_streaming(async_api=async_api, run_manager=run_manager, **kwargs)
+        return wanted and not self._several(kwargs)
+
+    def _several(self, kwargs: Json) -> bool:
+        return bool((kwargs.get("n") or self.n or 1) > 1)
+
+    # What users bind
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: Sequence[ToolLike],
         *,
-        tool_choice: str | bool | dict[str, Any] | None = None,
+        tool_choice: str | bool | Json | None = None,
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call *tools*.
 
         Args:
-            tools: functions, pydantic classes, LangChain tools or dicts.
+            tools: functions, pydantic classes, LangChain tools, or dicts of OpenAI's or Anthropic's kind. A LangChain
+                tool's ``extras``, such as ``cache_control``, are sent beside it.
             tool_choice: ``auto``, ``none``, ``any``, ``required`` or True, a tool's name, or OpenAI's dict.
-            strict: whether arguments must match the schema exactly, where the provider can guarantee that.
-            kwargs: further request fields, such as ``parallel_tool_calls``.
+            strict: whether arguments must match the schema exactly, where the provider can guarantee that: optional
+                arguments become nullable, or required if they have a default.
+            kwargs: further request fields, such as ``parallel_tool_calls`` or ``response_format``.
 
         Raises:
             BadRequestError: *tool_choice* names none of the tools.
         """
-        converted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
-        if tool_choice not in (None, False):
-            names = [tool.get("function", {}).get("name") for tool in converted]
-            kwargs["tool_choice"] = _tool_choice(tool_choice, names)
-        return cast("Runnable[LanguageModelInput, AIMessage]", self.bind(tools=converted, **kwargs))
+        converted = [openai_tool(tool, strict) for tool in tools]
+        if tool_choice is not None and (choice := openai_tool_choice(tool_choice, converted)) is not None:
+            kwargs["tool_choice"] = choice
+        # Providers refuse an empty list, and LangChain's agents bind one where they have no tools.
+        bound = {"tools": converted, **kwargs} if converted else kwargs
+        return cast("Runnable[LanguageModelInput, AIMessage]", self.bind(**bound))
+
+    def with_structured_output(
+        self,
+        schema: Schema | None = None,
+        *,
+        include_raw: bool = False,
+        method: Method | None = None,
+        strict: bool | None = None,
+        tools: Sequence[ToolLike] = (),
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """A model that answers with an object.
+
+        Args:
+            schema: a pydantic class (of version 1 or 2), a TypedDict, a JSON schema with a title, or an OpenAI
+                function; None only with ``json_mode``.
+            include_raw: whether to give ``{"raw": message, "parsed": object, "parsing_error": error}``, where nothing
+                is raised for an answer that does not fit.
+            method: ``json_schema`` has the provider hold the answer to the schema, ``function_calling`` asks for the
+                arguments of a tool, ``json_mode`` asks for any JSON. None: the first where the model's profile says
+                that it can, else the second.
+            strict: whether the provider is to guarantee the schema: optional fields become nullable and required, and
+                nulls that stand for something left out are taken out of the answer. None: with ``json_schema``,
+                wherever strict mode can express the schema.
+            tools: tools that the model may call instead; the parsed object is then None.
+            kwargs: further request fields.
+
+        Raises:
+            ValueError: no *schema*, or a *method* that there is not.
+            OutputParserException: from calls: the model refused, or its answer does not fit.
+        """
+        if method is None:
+            method = "json_schema" if (self.profile or {}).get("structured_output") else "function_calling"
+        if method not in ("json_schema", "function_calling", "json_mode"):
+            raise ValueError(f"method is json_schema, function_calling or json_mode, not {method!r}")
+        converted = [openai_tool(tool, strict) for tool in tools]
+        asked, parser = structured_request(schema, method, strict, converted)
+        model = self.bind(**asked, **kwargs)
+        return with_raw(model, parser) if include_raw else model | parser
 
 
-def _secret(key: SecretStr | str | None) -> SecretStr | None:
-    return SecretStr(key) if isinstance(key, str) else key
+restorable(ChatLAS)
 
 
-def _tool_choice(choice: str | bool | dict[str, Any] | None, names: list[str | None]) -> str | dict[str, Any]:
-    if isinstance(choice, dict):
-        return choice
-    if choice in ("any", "required", True):
-        return "required"
-    if choice in ("auto", "none"):
-        return cast("Literal['auto', 'none']", choice)
-    if choice not in names:
-        raise BadRequestError(f"tool_choice names {choice!r}, which is not among the tools", param="tool_choice")
-    return {"type": "function", "function": {"name": choice}}
+def _chain(first: Json, rest: Iterator[Json]) -> Iterator[Json]:
+    yield first
+    yield from rest
+
+
+async def _achain(first: Json, rest: AsyncIterator[Json]) -> AsyncGenerator[Json]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def init_chat_model(model: str | None = None, *, model_provider: str | None = None, **kwargs: Any) -> ChatLAS:
+    """A chat model by its id, for every provider that litellm knows; LangChain's own function knows a closed list.
+
+    Args:
+        model: ``provider/model``, or LangChain's ``provider:model``; None: the settings' model.
+        model_provider: the provider, where *model* does not say it.
+        kwargs: arguments of :class:`ChatLAS`.
+
+    Raises:
+        ModelNotFoundError: no such provider.
+        ValidationError: a wrong argument; the message names it.
+    """
+    if model and model_provider:
+        model = f"{model_provider}/{model}"
+    elif model and ":" in model and "/" not in model.partition(":")[0]:
+        model = model.replace(":", "/", 1)
+    chat_model = ChatLAS(model=model, **kwargs)
+    chat_model._provider_of(chat_model.model)
+    return chat_model

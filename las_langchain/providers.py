@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from las_langchain.catalog import litellm_providers, models_of, provider_of
-from las_langchain.errors import AuthenticationError, ConfigurationError, ModelNotFoundError
+from las_langchain.errors import AuthenticationError, BadRequestError, ConfigurationError, ModelNotFoundError
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, ProviderSettings, local_chat_model, nearest
 
 
@@ -67,7 +67,7 @@ PROVIDERS: dict[str, Provider] = {
             _DOCS + "openai", ("OPENAI_API_KEY",), base_url_variables=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         ),
         Provider(
-            "anthropic", "Anthropic", "anthropic/claude-3-5-sonnet-20241022", ("vision", "tools"),
+            "anthropic", "Anthropic", "anthropic/claude-sonnet-5-5", ("vision", "tools"),
             _DOCS + "anthropic", ("ANTHROPIC_API_KEY",),
             base_url_variables=("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"),
         ),
@@ -126,6 +126,7 @@ class Target:
         options: further litellm arguments of this provider.
         timeout: longest wait for the first byte, in seconds.
         stream_timeout: longest silence between two chunks, in seconds.
+        transport: how it is reached: ``litellm``, or ``local`` for what runs in this process.
     """
 
     provider: str
@@ -137,6 +138,7 @@ class Target:
     options: Mapping[str, Any] = field(default_factory=dict)
     timeout: float = 120
     stream_timeout: float = 60
+    transport: str = "litellm"
 
     @property
     def id(self) -> str:
@@ -150,7 +152,12 @@ _UNSAFE = ("..", "//")
 
 
 def resolve(
-    name: str, settings: LASSettings, *, api_key: SecretStr | None = None, api_base: str | None = None
+    name: str,
+    settings: LASSettings,
+    *,
+    api_key: SecretStr | None = None,
+    api_base: str | None = None,
+    transport: str | None = None,
 ) -> Target:
     """Find the provider, address and key for a model.
 
@@ -159,9 +166,11 @@ def resolve(
         settings: where keys, addresses and timeouts come from.
         api_key: a key to use instead.
         api_base: an address to use instead.
+        transport: how to reach the model; None: the best way that there is.
 
     Raises:
         ModelNotFoundError: the name is not well-formed, or names no known provider.
+        BadRequestError: the model cannot be reached by *transport*.
         AuthenticationError: the provider needs a key and none is set; the message names the variable.
     """
     provider, model = split_name(name, settings)
@@ -177,7 +186,15 @@ def resolve(
         options=given.options,
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
+        transport=_transport(provider, transport),
     )
+
+
+def _transport(provider: str, wanted: str | None) -> str:
+    best = "local" if provider == "local" else "litellm"
+    if wanted not in (None, best):
+        raise BadRequestError(f"{provider} models are reached by transport={best!r}, not {wanted!r}", param="transport")
+    return best
 
 
 def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
@@ -221,6 +238,12 @@ def _known(provider: str) -> bool:
 def variable_prefix(provider: str) -> str:
     """What the environment variables of a provider without a row begin with, such as ``SCX_AI`` for ``scx-ai``."""
     return re.sub(r"\W", "_", provider).upper()
+
+
+def key_variable(provider: str) -> str:
+    """The environment variable for a provider's key."""
+    row = PROVIDERS.get(provider)
+    return row.key_variables[0] if row and row.key_variables else f"{variable_prefix(provider)}_API_KEY"
 
 
 def _base_url(provider: str, row: Provider | None, settings: LASSettings) -> str | None:

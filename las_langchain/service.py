@@ -11,7 +11,7 @@ from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from las_langchain.errors import APIError, LASError
-from las_langchain.providers import Target, check_configured, resolve
+from las_langchain.providers import Target, check_configured, resolve, split_name
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports import Transport
 
@@ -45,7 +45,7 @@ class LiteLLMService:
 
         Args:
             model: as in :func:`~las_langchain.providers.resolve`.
-            overrides: ``api_key`` and ``api_base`` to use instead of the settings'.
+            overrides: ``api_key``, ``api_base`` and ``transport`` to use instead of the settings'.
 
         Raises:
             ModelNotFoundError: no such provider.
@@ -117,15 +117,28 @@ class LiteLLMService:
         transport = await self._atransport(target)
         return await self._aretry(lambda: transport.aembed(target, body), max_retries)
 
+    def tokenize(self, model: str | None, text: str) -> list[int]:
+        """The tokens of *text*, found in this process; for a provider's model by the tokenizer that litellm ships."""
+        return self._tokenizer(model).tokenize(model or self.settings.model, text)
+
+    def count_tokens(self, model: str | None, body: Json) -> int:
+        """The number of tokens of a chat request's ``messages`` and ``tools``, found in this process."""
+        return self._tokenizer(model).count_tokens(model or self.settings.model, body)
+
+    def _tokenizer(self, model: str | None) -> Transport:
+        # No target: counting needs no key.
+        provider, _ = split_name(model or self.settings.model, self.settings)
+        return self._local if provider == "local" else self._litellm
+
     def _transport(self, target: Target) -> Transport:
-        return self._local if target.provider == "local" else self._litellm
+        return self._local if target.transport == "local" else self._litellm
 
     async def _atransport(self, target: Target) -> Transport:
         # Importing litellm takes seconds, which no other call on this event loop should have to wait for.
         return await asyncio.to_thread(self._transport, target) if not self._ready(target) else self._transport(target)
 
     def _ready(self, target: Target) -> bool:
-        return ("_local" if target.provider == "local" else "_litellm") in self.__dict__
+        return ("_local" if target.transport == "local" else "_litellm") in self.__dict__
 
     @cached_property
     def _local(self) -> Transport:

@@ -1,0 +1,183 @@
+"""LangChain's messages as OpenAI's dicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from las_langchain.errors import BadRequestError
+from las_langchain.messages.media import MEDIA, OPENAI_WIRE, media_part
+
+Json = dict[str, Any]
+
+# Blocks of an answer that do not go back as content: calls and thoughts have fields of their own.
+_ANSWER_ONLY = frozenset(
+    "tool_call tool_call_chunk invalid_tool_call tool_use function_call custom_tool_call server_tool_call "
+    "server_tool_call_chunk server_tool_result reasoning thinking redacted_thinking refusal".split()
+)
+
+
+_DESCRIBED = frozenset({"title", "context", "citations"})
+
+
+def to_openai(messages: Sequence[BaseMessage], provider: str = "") -> list[Json]:
+    """LangChain's *messages* as OpenAI's.
+
+    Args:
+        messages: with content of either version of LangChain's blocks, OpenAI's parts or Anthropic's blocks.
+        provider: who is going to read them. Reasoning goes back only to the provider that it came from, and media in
+            tool messages become a user's message after them where the provider reads only text there.
+
+    Raises:
+        BadRequestError: a message is of a kind that no chat model takes, or a content block is incomplete.
+    """
+    result: list[Json] = []
+    moved: list[Json] = []
+    for message in messages:
+        if moved and not isinstance(message, ToolMessage):
+            result.append({"role": "user", "content": moved})
+            moved = []
+        sent = _to_openai(message, provider)
+        if isinstance(message, ToolMessage) and provider in OPENAI_WIRE:
+            moved += _move_media(sent)
+        result.append(sent)
+    return [*result, {"role": "user", "content": moved}] if moved else result
+
+
+def _to_openai(message: BaseMessage, provider: str) -> Json:
+    result: Json = {"role": _role(message), "content": _content(message.content, provider)}
+    if message.name is not None:
+        result["name"] = message.name
+    if cache_control := message.additional_kwargs.get("cache_control"):
+        result["cache_control"] = cache_control
+    if isinstance(message, ToolMessage):
+        result["tool_call_id"] = message.tool_call_id
+    if isinstance(message, AIMessage):
+        result.update(_assistant(message, provider))
+    return result
+
+
+def _role(message: BaseMessage) -> str:
+    match message:
+        case HumanMessage():
+            return "user"
+        case AIMessage():
+            return "assistant"
+        case SystemMessage():
+            return str(message.additional_kwargs.get("__openai_role__", "system"))
+        case ToolMessage():
+            return "tool"
+        case FunctionMessage():
+            return "function"
+        case ChatMessage():
+            return message.role
+    raise BadRequestError(f"A {type(message).__name__} cannot be sent to a chat model", param="messages")
+
+
+def _content(content: str | list[str | Json], provider: str) -> str | list[Json]:
+    if isinstance(content, str):
+        return content
+    return [_part({"type": "text", "text": part} if isinstance(part, str) else part, provider) for part in content]
+
+
+def _part(block: Json, provider: str) -> Json:
+    kind = block.get("type")
+    if kind == "non_standard":
+        return dict(block["value"])
+    if kind in ("text", "text-plain"):
+        # Version 1 blocks carry ids, indices and annotations that providers refuse.
+        cache_control = block.get("cache_control") or (block.get("extras") or {}).get("cache_control")
+        return {"type": "text", "text": block["text"], **({"cache_control": cache_control} if cache_control else {})}
+    if kind == "document" and provider not in OPENAI_WIRE and _DESCRIBED.intersection(block):
+        # A file has no room for these of Anthropic's.
+        return block
+    if kind in MEDIA and not isinstance(block.get(str(kind)), dict):
+        return media_part(block, provider)
+    if kind == "image_url" and isinstance(block["image_url"], str):
+        return {**block, "image_url": {"url": block["image_url"]}}
+    return block
+
+
+def _move_media(sent: Json) -> list[Json]:
+    """Take what is not text out of a tool's answer; returns it, with a line that says where it is from."""
+    content = sent["content"]
+    media = [part for part in content if part.get("type") != "text"] if isinstance(content, list) else []
+    if not media:
+        return []
+    sent["content"] = [part for part in content if part.get("type") == "text"] or "The result follows."
+    return [{"type": "text", "text": f"Result of the tool call {sent['tool_call_id']}:"}, *media]
+
+
+def _assistant(message: AIMessage, provider: str) -> Json:
+    blocks = [block for block in message.content if isinstance(block, dict)]
+    result: Json = {"content": _answer_content(message, provider)}
+    if refusal := _refusal(message, blocks):
+        result |= {"refusal": refusal} if provider in OPENAI_WIRE else {"content": result["content"] or refusal}
+    if message.response_metadata.get("model_provider") in (None, provider):
+        result |= _reasoning(message, blocks)
+    calls = [
+        _call(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls
+    ]
+    calls += [_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
+    if calls:
+        result["tool_calls"] = calls
+    if not result["content"]:
+        result["content"] = None if calls or "refusal" in result else ""
+    return result
+
+
+def _answer_content(message: AIMessage, provider: str) -> str | list[Json]:
+    if isinstance(message.content, str):
+        return message.content
+    # OpenAI's own models make images and audio elsewhere, and take none of them back as an assistant's words.
+    dropped = _ANSWER_ONLY | (MEDIA if provider in OPENAI_WIRE else frozenset())
+    parts = [part for part in message.content if isinstance(part, str) or _kind(part) not in dropped]
+    return _content(parts, provider)
+
+
+def _kind(block: Json) -> str | None:
+    return (block["value"] if block.get("type") == "non_standard" else block).get("type")
+
+
+def _refusal(message: AIMessage, blocks: Sequence[Json]) -> str | None:
+    said = [block.get("value", block).get("refusal") for block in blocks if _kind(block) == "refusal"]
+    return message.additional_kwargs.get("refusal") or "".join(filter(None, said)) or None
+
+
+def _reasoning(message: AIMessage, blocks: Sequence[Json]) -> Json:
+    """What a model thought, as litellm wants it back: text, and Anthropic's signed blocks."""
+    kept = message.additional_kwargs
+    thoughts = kept.get("thinking_blocks") or [block for one in blocks if (block := _thinking(one))]
+    text = kept.get("reasoning_content") or "".join(block.get("thinking", "") for block in thoughts)
+    text = text or "".join(block.get("reasoning", "") for block in blocks if block.get("type") == "reasoning")
+    signed = [block for block in thoughts if block.get("signature") or block["type"] == "redacted_thinking"]
+    return {
+        **({"reasoning_content": text} if text else {}),
+        **({"thinking_blocks": signed} if signed else {}),
+    }
+
+
+def _thinking(block: Json) -> Json | None:
+    if _kind(block) == "redacted_thinking":
+        return dict(block.get("value", block))
+    if block.get("type") == "thinking":
+        return {key: block[key] for key in ("type", "thinking", "signature") if key in block}
+    signature = block.get("signature") or (block.get("extras") or {}).get("signature")
+    if block.get("type") == "reasoning" and signature:
+        return {"type": "thinking", "thinking": block.get("reasoning", ""), "signature": signature}
+    return None
+
+
+def _call(identifier: str | None, name: str | None, arguments: str | None) -> Json:
+    return {"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments or ""}}

@@ -1,0 +1,168 @@
+"""OpenAI's stream as LangChain's chunks: one state for synchronous and asynchronous loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from las_langchain.messages import blocks
+from las_langchain.messages.answers import choice_metadata, kept_fields, response_metadata, usage_metadata
+from las_langchain.prices import cost_of
+from las_langchain.providers import Target
+
+Json = dict[str, Any]
+
+# What LangChain's own reading of a chunk would miss: these are read by this package's, which the provider's name finds.
+_SHOWN = blocks.MOVED - {"reasoning_content", "thinking_blocks"}
+
+
+class StreamState:
+    """Turns the chunks of one stream into LangChain's, which merge into the answer.
+
+    With ``output_version`` ``v1``, what belongs together has an index of its own: LangChain merges blocks of equal
+    index, and would otherwise join a text with the tool call after it. Of several choices the first is the answer; the
+    others are kept whole under ``additional_kwargs["candidates"]``, as OpenAI's messages. Messages get their ids from
+    LangChain, which gives all chunks of a stream, and the one that it adds itself, the same.
+
+    Args:
+        target: who was asked.
+        output_version: as for :func:`~las_langchain.messages.answers.chat_result`.
+    """
+
+    def __init__(self, target: Target, output_version: str | None = None) -> None:
+        blocks.register(target.provider)
+        self._target = target
+        self._version_1 = output_version == "v1"
+        self._begun = self._priced = False
+        self._block = ("", 0)
+        self._thought: Json = {}
+        self._call = -1
+
+    def chunks(self, chunk: Json) -> Iterator[ChatGenerationChunk]:
+        """What *chunk* adds to the answer."""
+        for choice in chunk["choices"]:
+            if choice.get("index"):
+                yield self._candidate(choice, chunk)
+            else:
+                yield self._answer(choice, chunk)
+        if not chunk["choices"] and chunk.get("usage"):
+            yield self._generation(chunk, {}, usage=True)
+
+    def _answer(self, choice: Json, chunk: Json) -> ChatGenerationChunk:
+        info = choice_metadata(choice)
+        ends = bool(info.get("finish_reason"))
+        if ends:
+            info |= response_metadata(chunk, self._target)
+        return self._generation(chunk, choice.get("delta") or {}, info, ends=ends, usage=bool(chunk.get("usage")))
+
+    def _generation(
+        self, chunk: Json, delta: Json, info: Json | None = None, *, ends: bool = False, usage: bool = False
+    ) -> ChatGenerationChunk:
+        calls = [self._tool_call(call) for call in delta.get("tool_calls") or ()]
+        kept = kept_fields({**delta, "citations": delta.get("citations") or chunk.get("citations")})
+        kept |= {"thinking_blocks": self._thoughts(delta, ends)}
+        kept = {key: value for key, value in kept.items() if value}
+        text = delta.get("content") or ""
+        message = AIMessageChunk(
+            content=self._blocks(delta, text, kept, calls) if self._version_1 else text,
+            additional_kwargs={} if self._version_1 else kept,
+            tool_call_chunks=calls,
+            response_metadata=self._metadata(chunk, usage=usage, tagged=not _SHOWN.isdisjoint(kept)),
+            usage_metadata=self._usage(chunk) if usage else None,
+        )
+        self._priced |= usage
+        return ChatGenerationChunk(message=message, generation_info=info or None)
+
+    def _usage(self, chunk: Json) -> UsageMetadata | None:
+        # Merging adds the usages up, and some providers say theirs more than once.
+        return None if self._priced else usage_metadata(chunk["usage"])
+
+    def _metadata(self, chunk: Json, *, usage: bool = False, tagged: bool = False) -> Json:
+        result: Json = {"output_version": "v1"} if self._version_1 else {}
+        if tagged or not self._begun:
+            result["model_provider"] = self._target.provider
+            self._begun = True
+        if usage and not self._priced:
+            result["cost"] = cost_of(self._target.id, chunk.get("usage"), chunk.get("service_tier"))
+        return result
+
+    def _tool_call(self, call: Json) -> ToolCallChunk:
+        function = call.get("function") or {}
+        index = call.get("index")
+        if index is None:
+            # Some providers send whole calls and leave out their places.
+            index = self._call + 1 if call.get("id") else max(self._call, 0)
+        self._call = max(self._call, index)
+        return tool_call_chunk(
+            name=function.get("name"), args=function.get("arguments"), id=call.get("id"), index=index
+        )
+
+    def _thoughts(self, delta: Json, ends: bool) -> list[Json]:
+        """The thoughts that are complete with *delta*: signed, or followed by something else."""
+        done: list[Json] = []
+        for piece in delta.get("thinking_blocks") or ():
+            if piece.get("type") == "redacted_thinking":
+                done += [*self._thought_so_far(), piece]
+                continue
+            self._thought = {
+                "type": "thinking",
+                "thinking": self._thought.get("thinking", "") + (piece.get("thinking") or ""),
+                **({"signature": piece["signature"]} if piece.get("signature") else {}),
+            }
+            if "signature" in self._thought:
+                done += self._thought_so_far()
+        if ends or delta.get("content") or delta.get("tool_calls"):
+            done += self._thought_so_far()
+        return done
+
+    def _thought_so_far(self) -> list[Json]:
+        thought, self._thought = self._thought, {}
+        return [thought] if thought else []
+
+    def _blocks(self, delta: Json, text: str, kept: Json, calls: list[ToolCallChunk]) -> list[Json]:
+        result = [*self._reasoning(delta, kept)]
+        if text or "annotations" in kept or "citations" in kept:
+            result.append(self._indexed(blocks.text_block(text, kept), "txt"))
+        result += [self._indexed(blocks.image_block(image), "img", new=True) for image in kept.get("images", ())]
+        if "audio" in kept:
+            result.append(self._indexed(blocks.audio_block(kept["audio"]), "aud"))
+        if "refusal" in kept:
+            result.append(self._indexed(blocks.refusal_block(kept["refusal"]), "ref"))
+        for call in calls:
+            self._block = ("tc", self._block[1])
+            result.append({**call, "type": "tool_call_chunk", "index": f"lc_tc_{call['index']}"})
+        return result
+
+    def _reasoning(self, delta: Json, kept: Json) -> Iterator[Json]:
+        if said := delta.get("reasoning_content"):
+            yield self._indexed({"type": "reasoning", "reasoning": said}, "rs")
+        for thought in kept.get("thinking_blocks", ()):
+            if thought.get("type") == "redacted_thinking":
+                yield self._indexed(blocks.thinking_block(thought), "rt", new=True)
+            elif thought.get("signature"):
+                # The text was said as it came; what is left is the signature, after which a new thought begins.
+                signed = {"type": "reasoning", "reasoning": "", "extras": {"signature": thought["signature"]}}
+                yield self._indexed(signed, "rs")
+                self._block = ("", self._block[1])
+
+    def _indexed(self, block: Json, kind: str, *, new: bool = False) -> Json:
+        last, count = self._block
+        if new or last != kind:
+            self._block = (kind, count + 1)
+        return {**block, "index": f"lc_{kind}_{self._block[1]}"}
+
+    def _candidate(self, choice: Json, chunk: Json) -> ChatGenerationChunk:
+        """A further choice: LangChain's merging of dicts by index puts its deltas together."""
+        delta = {key: value for key, value in (choice.get("delta") or {}).items() if value}
+        candidate = {"index": choice["index"], **delta, **choice_metadata(choice)}
+        message = AIMessageChunk(
+            content=[] if self._version_1 else "",
+            additional_kwargs={"candidates": [candidate]},
+            response_metadata=self._metadata(chunk),
+        )
+        return ChatGenerationChunk(message=message)

@@ -1,0 +1,96 @@
+"""Tools in every form that users have them, as OpenAI's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NotRequired, Required, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from las_langchain.errors import BadRequestError
+from las_langchain.strict import strict_schema
+
+Json = dict[str, Any]
+ToolLike = Json | type | Callable[..., Any] | BaseTool
+
+_OF_A_FUNCTION = frozenset({"name", "description", "parameters", "strict", "input_schema", "type", "function"})
+
+
+def openai_tool(tool: ToolLike, strict: bool | None = None) -> Json:
+    """*tool* as OpenAI's dict.
+
+    What a provider wants beside the function itself, such as Anthropic's ``cache_control``, stays at the top: it is
+    read from ``BaseTool.extras`` and from dicts. A tool that the provider runs itself (a dict with another ``type``
+    than ``function``) is passed on as it is.
+
+    Args:
+        tool: a function, a pydantic class, a TypedDict, a LangChain tool, or a dict of OpenAI's, Anthropic's or JSON
+            schema's kind.
+        strict: whether arguments must match the schema exactly, which OpenAI then guarantees.
+    """
+    if isinstance(tool, dict) and tool.get("type", "function") not in ("function", "custom", "object"):
+        return tool
+    converted = typed_dict_tool(tool) if is_typeddict(tool) else dict(convert_to_openai_tool(tool))
+    if isinstance(tool, dict) and ("input_schema" in tool or "function" in tool):
+        converted |= {key: value for key, value in tool.items() if key not in _OF_A_FUNCTION}
+    converted |= (getattr(tool, "extras", None) or {}) if isinstance(tool, BaseTool) else {}
+    if strict is not None and "function" in converted:
+        converted["function"] = _with_strict(converted["function"], strict)
+    return converted
+
+
+def typed_dict_tool(schema: Any) -> Json:
+    """A TypedDict as OpenAI's tool; langchain-core's own conversion fails on ``NotRequired``."""
+    hints = get_type_hints(schema, include_extras=True)
+    # Where annotations are kept as text, __optional_keys__ knows of `total` only.
+    optional = {name for name in schema.__optional_keys__ if get_origin(hints[name]) is not Required}
+    optional |= {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
+    plain: Any = {
+        name: get_args(hint)[0] if get_origin(hint) in (NotRequired, Required) else hint for name, hint in hints.items()
+    }
+    stripped = TypedDict(schema.__name__, plain)  # type: ignore[misc]
+    stripped.__doc__ = schema.__doc__
+    function = convert_to_openai_tool(stripped)["function"]
+    parameters = function["parameters"]
+    required = [name for name in parameters.get("required", ()) if name not in optional]
+    return {"type": "function", "function": {**function, "parameters": {**parameters, "required": required}}}
+
+
+def _with_strict(function: Json, strict: bool) -> Json:
+    parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    # A function is called with what the model said, where null would not be taken for a default.
+    sent = strict_schema(parameters, null_for_defaults=False) if strict else parameters
+    return {**function, "parameters": sent, "strict": strict}
+
+
+def openai_tool_choice(choice: str | bool | Json, tools: Sequence[Json]) -> str | Json | None:
+    """OpenAI's ``tool_choice`` for *choice*.
+
+    Args:
+        choice: ``auto``, ``none``, ``any``, ``required`` or True, a tool's name, or OpenAI's or Anthropic's dict. False
+            leaves it to the provider.
+        tools: OpenAI's tools.
+
+    Raises:
+        BadRequestError: *choice* names none of *tools*.
+    """
+    if choice is False:
+        return None
+    if isinstance(choice, dict):
+        return _from_dict(choice, tools)
+    if choice is True or choice in ("any", "required"):
+        return "required"
+    if choice in ("auto", "none"):
+        return choice
+    names = [tool.get("function", tool).get("name") for tool in tools]
+    if choice not in names:
+        raise BadRequestError(f"tool_choice names {choice!r}, which is not among the tools", param="tool_choice")
+    return {"type": "function", "function": {"name": choice}}
+
+
+def _from_dict(choice: Json, tools: Sequence[Json]) -> str | Json | None:
+    """Anthropic's ``{"type": "tool", "name": …}``, ``{"type": "any"}`` and the like; OpenAI's stay."""
+    if choice.get("type") == "tool":
+        return openai_tool_choice(str(choice.get("name")), tools)
+    return openai_tool_choice(choice["type"], tools) if choice.keys() == {"type"} else choice
