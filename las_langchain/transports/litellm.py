@@ -66,6 +66,7 @@ _OPENAI_LIKE = {
     *JSONProviderRegistry.list_providers(),
     *("ai21", "custom_openai", "litellm_proxy", "mistral", "text-completion-openai"),
 }
+_JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence."
 _TAKE_METADATA = frozenset({"openai", "azure"})
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
@@ -268,6 +269,10 @@ def _chat_arguments(target: Target, body: Json) -> Json:
     metadata = arguments.pop("metadata", None)
     if metadata is not None and target.provider in _TAKE_METADATA:
         arguments["extra_body"] = {"metadata": metadata, **(arguments.get("extra_body") or {})}
+    if target.provider == "anthropic" and (arguments.get("response_format") or {}).get("type") == "json_object":
+        # Anthropic has no JSON mode, and litellm leaves the wish out.
+        del arguments["response_format"]
+        arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
     if "tools" in arguments:
         # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
         arguments["_skip_mcp_handler"] = True

@@ -155,6 +155,14 @@ def test_structured_output(anthropic_upstream: FakeAnthropic, way: str, method: 
     assert answer.name == "Bob"
 
 
+def test_json_mode_is_asked_for_in_words(anthropic_upstream: FakeAnthropic) -> None:
+    anthropic_upstream.enqueue(Reply(text='{"name": "Bob"}'))
+    model = ChatLAS(model=CLAUDE).with_structured_output(Person, method="json_mode")
+    assert model.invoke([SystemMessage("Be brief."), HumanMessage("hi")]) == Person(name="Bob")
+    told = [block["text"] for block in anthropic_upstream.last.body["system"]]
+    assert told == ["Answer with one JSON object and nothing else, without a code fence.", "Be brief."]
+
+
 @pytest.mark.parametrize(
     ("status", "kind"), [(400, BadRequestError), (429, RateLimitError), (529, ServiceUnavailableError)]
 )
