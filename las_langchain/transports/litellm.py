@@ -23,6 +23,7 @@ os.environ.setdefault("LITELLM_LOG", "ERROR")
 import httpx
 import litellm
 import openai
+from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
 from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 
 from las_langchain import errors
@@ -49,6 +50,19 @@ litellm.telemetry = False
 litellm.DEFAULT_MAX_RETRIES = 0
 # litellm would break off an answer that says the same word a hundred times, such as a line of dashes.
 litellm.REPEATED_STREAMING_CHUNK_LIMIT = 2**31
+
+
+class _ClientOfTheLoop:
+    """What litellm streams through for Anthropic, Gemini and others: a client for each event loop.
+
+    litellm's own is one for all loops and takes its connections from the loop that used it before, in mid-stream.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(get_async_httpx_client("las"), name)
+
+
+litellm.module_level_aclient = _ClientOfTheLoop()
 
 # litellm takes hundreds of further arguments, among them where the call goes and with which key, and forwards what it
 # does not know: only these are passed on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import reduce
 from operator import add
 from typing import Any
@@ -153,6 +154,28 @@ def test_structured_output(anthropic_upstream: FakeAnthropic, way: str, method: 
     model = ChatLAS(model=CLAUDE).with_structured_output(Person, method=method)
     answer = model.invoke("hi 'Bob'") if way == "invoke" else list(model.stream("hi 'Bob'"))[-1]
     assert answer.name == "Bob"
+
+
+async def test_streams_in_several_loops_leave_each_other_alone(anthropic_upstream: FakeAnthropic) -> None:
+    words = "word " * 40
+    anthropic_upstream.enqueue(*[Reply(text=words, chunk_delay=0.02)] * 4)
+    model = ChatLAS(model=CLAUDE, stream_timeout=10)
+
+    async def stream() -> str:
+        return "".join([chunk.text async for chunk in model.astream("hi")])
+
+    async def later(work: Any, *arguments: Any) -> str:
+        await asyncio.sleep(0.2)
+        return str(await asyncio.to_thread(work, *arguments))
+
+    def in_a_loop_of_its_own() -> str:
+        return asyncio.run(stream())
+
+    def synchronously() -> str:
+        return "".join(chunk.text for chunk in model.stream("hi"))
+
+    answers = await asyncio.gather(stream(), later(synchronously), later(in_a_loop_of_its_own), stream())
+    assert [answer.strip() for answer in answers] == [words.strip()] * 4
 
 
 def test_json_mode_is_asked_for_in_words(anthropic_upstream: FakeAnthropic) -> None:
