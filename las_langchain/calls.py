@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
-from pydantic import SecretStr
+from pydantic import ConfigDict, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, LASError
 from las_langchain.keys import ApiKey
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 REQUEST_FIELDS = (
     "temperature", "top_p", "top_k", "max_tokens", "stop", "n", "seed", "presence_penalty", "frequency_penalty",
     "logprobs", "top_logprobs", "logit_bias", "reasoning_effort", "response_format", "parallel_tool_calls", "user",
-    "service_tier", "extra_body", "extra_headers",
+    "service_tier", "extra_body",
 )  # fmt: skip
 """Fields that go into the request under their own names."""
 
@@ -37,28 +40,51 @@ ALIASES = {
 """Names that users know from other chat models."""
 
 # Fields that are about the call itself.
-_CALL_FIELDS = (
-    "timeout", "stream_timeout", "max_retries", "api_key", "api_base", "organization", "transport", "model_kwargs",
-)  # fmt: skip
+_CALL_FIELDS = frozenset(
+    "timeout stream_timeout max_retries api_key api_base organization transport model_kwargs extra_headers".split()
+)
 # What is a provider's own, and never another's.
-_CREDENTIALS = frozenset({"api_key", "api_base", "organization"})
+_PROVIDERS_OWN = frozenset({"api_key", "api_base", "organization", "extra_headers", "extra_body"})
 # What LangChain and the stream add to a call's arguments.
-_LANGCHAINS = frozenset({"ls_structured_output_format", "structured_output_format", "stream", "stream_usage"})
+_NOT_SENT = frozenset({"ls_structured_output_format", "structured_output_format", "stream", "stream_usage"})
 
 
 def renamed(given: Json) -> Json:
-    """*given* under the names that the fields have.
+    """A call's arguments under the names that the fields have; of two names of one field, the later holds."""
+    result: Json = {}
+    for name, value in given.items():
+        result[ALIASES.get(name, name)] = value
+    return result
+
+
+def checked(given: Json, fields: Mapping[str, FieldInfo]) -> Json:
+    """A call's arguments, those that are *fields* as these take them.
 
     Raises:
-        ValueError: one is given twice.
+        BadRequestError: one does not fit; ``param`` names it.
     """
-    result = dict(given)
-    for alias, name in ALIASES.items():
-        if alias in result:
-            if name in result:
-                raise ValueError(f"{alias} is another name of {name}: give one of them")
-            result[name] = result.pop(alias)
-    return result
+    return {name: _checked(name, value, fields[name]) if name in fields else value for name, value in given.items()}
+
+
+def _checked(name: str, value: Any, field: FieldInfo) -> Any:
+    if name == "response_format":
+        value = response_format(value)
+    try:
+        return _adapter(name, field).validate_python(value)
+    except ValidationError as error:
+        raise BadRequestError(f"{name}: {error.errors()[0]['msg']}", param=name) from None
+
+
+def _adapter(name: str, field: FieldInfo) -> TypeAdapter[Any]:
+    key = (name, repr(field.annotation))
+    if key not in _ADAPTERS:
+        constrained: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        _ADAPTERS[key] = TypeAdapter(constrained, config=ConfigDict(arbitrary_types_allowed=True))
+    return _ADAPTERS[key]
+
+
+_ADAPTERS: dict[tuple[str, str], TypeAdapter[Any]] = {}
+"""Made once for each field, since making one takes longer than a call."""
 
 
 class Call:
@@ -75,75 +101,89 @@ class Call:
     def __init__(
         self, owner: ChatLAS, model: str | None, first_model: str | None, messages: list[BaseMessage], given: Json
     ) -> None:
+        self.model = model
         self._owner = owner
-        self._model = model
         self._messages = messages
-        self._given = {name: value for name, value in given.items() if name not in _LANGCHAINS}
+        self._given = {name: value for name, value in given.items() if name not in _NOT_SENT}
         provider = owner._provider_of
-        self._own: Json = {name: self._given.pop(name, None) for name in _CALL_FIELDS}
-        is_first = provider(model) == provider(first_model)
-        is_owners = provider(model) == provider(owner.model)
-        for name in _CALL_FIELDS:
-            given_value = self._own[name] if is_first or name not in _CREDENTIALS else None
-            field = getattr(owner, name) if is_owners or name not in _CREDENTIALS else None
-            self._own[name] = field if given_value is None else given_value
+        self._is_first = provider(model) == provider(first_model)
+        self._is_owners = provider(model) == provider(owner.model)
 
     @property
     def key(self) -> ApiKey | str | None:
         """The key for this call, if it is not the settings'."""
-        return cast("ApiKey | str | None", self._own["api_key"])
+        return cast("ApiKey | str | None", self._value("api_key"))
 
     @property
     def max_retries(self) -> int | None:
         """Further tries after a failure; None: the settings'."""
-        return cast("int | None", self._own["max_retries"])
+        return cast("int | None", self._value("max_retries"))
 
     def request(self, key: SecretStr | None) -> tuple[Target, Json]:
         """Where the call goes, and OpenAI's request.
 
         Args:
             key: what :attr:`key` resolved to.
+
+        Raises:
+            LASError: no such model, no key for it, or a message that cannot be sent.
         """
-        own = self._own
-        target = self._owner._service.target(
-            self._model, api_key=key, api_base=own["api_base"], transport=own["transport"]
-        )
-        waits = {name: own[name] for name in ("timeout", "stream_timeout") if own[name] is not None}
-        target = replace(target, **waits)
-        fields = {name: getattr(self._owner, name) for name in REQUEST_FIELDS}
-        body = {**fields, **self._own["model_kwargs"], **self._given}
-        if own["organization"]:
-            body["extra_headers"] = {"OpenAI-Organization": own["organization"], **(body["extra_headers"] or {})}
+        target = self._target(key)
+        others = {name: value for name, value in self._given.items() if name not in {*_CALL_FIELDS, *REQUEST_FIELDS}}
+        body = {**{name: self._value(name) for name in REQUEST_FIELDS}, **self._value("model_kwargs"), **others}
+        if body.keys() & {"functions", "function_call"}:
+            raise BadRequestError("functions were replaced by tools: use bind_tools", param="functions")
         body["response_format"] = response_format(body["response_format"])
         sent = {name: value for name, value in body.items() if value is not None}
         return target, {"messages": to_openai(self._messages, target.provider), **sent}
 
+    def _target(self, key: SecretStr | None) -> Target:
+        target = self._owner._service.target(
+            self.model, api_key=key, api_base=self._value("api_base"), transport=self._value("transport")
+        )
+        waits = {name: value for name in ("timeout", "stream_timeout") if (value := self._value(name)) is not None}
+        organization = self._value("organization")
+        named = {"OpenAI-Organization": organization} if organization else {}
+        return replace(target, headers={**target.headers, **named, **(self._value("extra_headers") or {})}, **waits)
 
-def first_answer(attempts: Sequence[Callable[[], T]]) -> T:
+    def _value(self, name: str) -> Any:
+        """The call's own argument, else the chat model's field; what is another provider's counts as not given."""
+        if name in self._given and (self._is_first or name not in _PROVIDERS_OWN):
+            return self._given[name]
+        return getattr(self._owner, name) if self._is_owners or name not in _PROVIDERS_OWN else None
+
+
+def first_answer(attempts: Sequence[tuple[str | None, Callable[[], T]]]) -> T:
     """What the first of *attempts* returns that does not fail.
+
+    Args:
+        attempts: the model that is asked, and how.
 
     Raises:
         LASError: the last one's failure; or the first that says that the request itself is wrong, which no other model
             would take either.
     """
-    for attempt in attempts[:-1]:
+    for model, attempt in attempts[:-1]:
         try:
             return attempt()
         except LASError as error:
-            _check_falls_back(error)
-    return attempts[-1]()
+            _go_on_after(error, model)
+    return attempts[-1][1]()
 
 
-async def afirst_answer(attempts: Sequence[Callable[[], Awaitable[T]]]) -> T:
+async def afirst_answer(attempts: Sequence[tuple[str | None, Callable[[], Awaitable[T]]]]) -> T:
     """Async form of :func:`first_answer`."""
-    for attempt in attempts[:-1]:
+    for model, attempt in attempts[:-1]:
         try:
             return await attempt()
         except LASError as error:
-            _check_falls_back(error)
-    return await attempts[-1]()
+            _go_on_after(error, model)
+    return await attempts[-1][1]()
 
 
-def _check_falls_back(error: LASError) -> None:
-    if isinstance(error, BadRequestError) and not isinstance(error, ContextWindowExceededError):
+def _go_on_after(error: LASError, model: str | None) -> None:
+    """Note why the next model is asked; raises *error* where that would say the same."""
+    wrong = isinstance(error, BadRequestError) and error.status_code == 400
+    if wrong and not isinstance(error, ContextWindowExceededError):
         raise error
+    logger.warning("%s failed, asking the next model: %s", model, error)

@@ -15,16 +15,16 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field, model_validator
 
-from las_langchain.calls import ALIASES, REQUEST_FIELDS, Call, afirst_answer, first_answer, renamed
+from las_langchain.calls import ALIASES, REQUEST_FIELDS, Call, afirst_answer, checked, first_answer, renamed
 from las_langchain.errors import ConfigurationError
 from las_langchain.keys import ApiKey, aresolve_key, resolve_key
-from las_langchain.messages import StreamState, chat_result, to_openai
+from las_langchain.messages import StreamState, chat_result, countable, to_openai
 from las_langchain.profiles import model_profile
-from las_langchain.providers import key_variable, split_name
+from las_langchain.providers import key_variable, model_id, split_name
 from las_langchain.restoring import restorable
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import nearest
-from las_langchain.structured import Method, Schema, structured_request, with_raw
+from las_langchain.structured import Method, Schema, response_format, structured_request, with_raw
 from las_langchain.tools import ToolLike, openai_tool, openai_tool_choice
 
 Json = dict[str, Any]
@@ -40,8 +40,8 @@ class ChatLAS(BaseChatModel):
 
     Fields left at None are not sent: the provider's own defaults hold. Each may also be an argument of one call, or be
     bound. Other names that users know are taken too: ``max_completion_tokens``, ``request_timeout``, ``stop_sequences``
-    and ``base_url``. Keys, addresses and organizations are for the provider of ``model`` alone: a call to another
-    provider's, and a fallback, uses that one's own.
+    and ``base_url``. Keys, addresses, organizations, ``extra_headers`` and ``extra_body`` are for the provider of
+    ``model`` alone: a call to another provider's model, and a fallback, uses that one's own.
 
     A stream of several answers (``n``) has the first as its content and the others, whole, under
     ``additional_kwargs["candidates"]``.
@@ -105,7 +105,13 @@ class ChatLAS(BaseChatModel):
         misplaced = sorted(own.intersection(values.get("model_kwargs") or ()))
         if misplaced:
             raise ValueError(f"model_kwargs holds {misplaced[0]!r}, which is an argument of ChatLAS")
-        return renamed(values)
+        for alias, name in ALIASES.items():
+            if alias in values and name in values:
+                raise ValueError(f"{alias} is another name of {name}: give one of them")
+        named = renamed(values)
+        if isinstance(named.get("response_format"), type):
+            named["response_format"] = response_format(named["response_format"])
+        return named
 
     @model_validator(mode="after")
     def _settle_model(self) -> Self:
@@ -132,8 +138,16 @@ class ChatLAS(BaseChatModel):
     @property
     def _identifying_params(self) -> Json:
         names = ("model", *REQUEST_FIELDS, "model_kwargs", "api_base", "organization", "fallbacks", "transport")
-        given = {name: getattr(self, name) for name in names if name != "extra_headers"}
+        given = {name: getattr(self, name) for name in names}
         return {name: value for name, value in given.items() if value is not None and value != {}}
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> Json:
+        # These go into traces.
+        return super()._get_invocation_params(stop=stop, **_without_secrets(kwargs))
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # This goes into caches.
+        return super()._get_llm_string(stop=stop, **_without_secrets(kwargs))
 
     @property
     def _service(self) -> LiteLLMService:
@@ -157,14 +171,19 @@ class ChatLAS(BaseChatModel):
         return self._service.tokenize(self.model, text)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[ToolLike] | None = None) -> int:
-        """The number of tokens of a prompt, counted in this process; an image counts as litellm's average one.
+        """The number of tokens of a prompt, counted in this process.
+
+        An image counts as litellm's average one; sounds and files count nothing.
 
         Args:
             messages: the prompt.
             tools: tools in any form that :meth:`bind_tools` takes.
         """
         provider = self._provider_of(self.model)
-        body = {"messages": to_openai(messages, provider), "tools": [openai_tool(tool) for tool in tools or ()]}
+        body = {
+            "messages": countable(to_openai(messages, provider)),
+            "tools": [openai_tool(tool) for tool in tools or ()],
+        }
         return self._service.count_tokens(self.model, body)
 
     # What LangChain calls
@@ -181,7 +200,7 @@ class ChatLAS(BaseChatModel):
             response = self._service.complete(target, body, max_retries=call.max_retries)
             return chat_result(response, target, self.output_version)
 
-        return first_answer([partial(answer, call) for call in self._calls(messages, stop, kwargs)])
+        return first_answer([(call.model, partial(answer, call)) for call in self._calls(messages, stop, kwargs)])
 
     async def _agenerate(
         self,
@@ -195,7 +214,8 @@ class ChatLAS(BaseChatModel):
             response = await self._service.acomplete(target, body, max_retries=call.max_retries)
             return chat_result(response, target, self.output_version)
 
-        return await afirst_answer([partial(answer, call) for call in self._calls(messages, stop, kwargs)])
+        calls = self._calls(messages, stop, kwargs)
+        return await afirst_answer([(call.model, partial(answer, call)) for call in calls])
 
     def _stream(
         self,
@@ -210,7 +230,7 @@ class ChatLAS(BaseChatModel):
             return StreamState(target, self.output_version), next(chunks), chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
-        state, first, rest = first_answer([partial(begin, call) for call in calls])
+        state, first, rest = first_answer([(call.model, partial(begin, call)) for call in calls])
         with closing(rest):
             for chunk in _chain(first, rest):
                 for generation in state.chunks(chunk):
@@ -231,7 +251,7 @@ class ChatLAS(BaseChatModel):
             return StreamState(target, self.output_version), await anext(chunks), chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
-        state, first, rest = await afirst_answer([partial(begin, call) for call in calls])
+        state, first, rest = await afirst_answer([(call.model, partial(begin, call)) for call in calls])
         async with aclosing(rest), aclosing(_achain(first, rest)) as chunks:
             async for chunk in chunks:
                 for generation in state.chunks(chunk):
@@ -242,15 +262,17 @@ class ChatLAS(BaseChatModel):
     def _calls(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Json) -> list[Call]:
         """The call as asked, then those to the fallbacks."""
         given = {name: value for name, value in renamed(kwargs).items() if value is not None}
-        if stop is not None:
-            given["stop"] = stop
+        given = checked({**given, **({} if stop is None else {"stop": stop})}, type(self).model_fields)
         models = [given.pop("model", self.model), *(given.pop("fallbacks", self.fallbacks) or ())]
         return [Call(self, model, models[0], messages, given) for model in models]
 
     def _with_stream_options(self, kwargs: Json) -> Json:
         wanted = kwargs.get("stream_usage")
         usage = self.stream_usage if wanted is None else wanted
-        return {"stream_options": {"include_usage": True}, **kwargs} if usage else kwargs
+        given = kwargs.get("stream_options") or {**self.model_kwargs, **(kwargs.get("model_kwargs") or {})}.get(
+            "stream_options", {}
+        )
+        return {**kwargs, "stream_options": {"include_usage": True, **given}} if usage else kwargs
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         # Listeners and `streaming` ask for a stream where invoke and generate owe all answers.
@@ -263,7 +285,7 @@ class ChatLAS(BaseChatModel):
         return wanted and not self._several(kwargs)
 
     def _several(self, kwargs: Json) -> bool:
-        return bool((kwargs.get("n") or self.n or 1) > 1)
+        return (kwargs.get("n") or self.n) not in (None, 1)
 
     # What users bind
 
@@ -338,6 +360,10 @@ class ChatLAS(BaseChatModel):
 restorable(ChatLAS)
 
 
+def _without_secrets(kwargs: Json) -> Json:
+    return {name: value for name, value in kwargs.items() if name not in ("api_key", "extra_headers")}
+
+
 def _chain(first: Json, rest: Iterator[Json]) -> Iterator[Json]:
     yield first
     yield from rest
@@ -361,10 +387,6 @@ def init_chat_model(model: str | None = None, *, model_provider: str | None = No
         ModelNotFoundError: no such provider.
         ValidationError: a wrong argument; the message names it.
     """
-    if model and model_provider:
-        model = f"{model_provider}/{model}"
-    elif model and ":" in model and "/" not in model.partition(":")[0]:
-        model = model.replace(":", "/", 1)
-    chat_model = ChatLAS(model=model, **kwargs)
+    chat_model = ChatLAS(model=model and model_id(model, model_provider), **kwargs)
     chat_model._provider_of(chat_model.model)
     return chat_model

@@ -9,11 +9,10 @@ from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from las_langchain.catalog import litellm_providers
 from las_langchain.embedding_calls import EmbeddingCall, EmbeddingUsage
 from las_langchain.errors import ModelNotFoundError
 from las_langchain.keys import ApiKey
-from las_langchain.providers import PROVIDERS, split_name
+from las_langchain.providers import model_id, split_name
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import nearest
 
@@ -100,7 +99,8 @@ class LASEmbeddings(BaseModel, Embeddings):
         None, validation_alias=_aliased("api_base"), description="Address of the API; None: the provider's"
     )
     organization: str | None = Field(None, description="Sent as the header OpenAI-Organization")
-    extra_headers: dict[str, str] | None = Field(None, repr=False, description="Further headers")
+    # Headers may hold credentials, so they stay out of representations and dumps.
+    extra_headers: dict[str, str] | None = Field(None, exclude=True, repr=False, description="Further headers")
     extra_body: dict[str, Any] | None = Field(None, description="Further fields of the provider's own")
     show_progress: bool = Field(
         False, validation_alias=_aliased("show_progress"), description="Whether a bar counts the texts (needs tqdm)"
@@ -155,13 +155,7 @@ def init_embeddings(model: str, *, provider: str | None = None, **kwargs: Any) -
         ModelNotFoundError: *model* is empty or no model's name, or there is no such provider.
         ValueError: an argument is unknown or wrong.
     """
-    prefix, colon, rest = model.partition(":")
-    if provider:
-        name = f"{provider}/{model.removeprefix(f'{provider}/')}"
-    elif colon and (prefix in PROVIDERS or prefix in litellm_providers()):
-        name = f"{prefix}/{rest}"
-    else:
-        name = model
+    name = model_id(model, provider)
     if not name.rpartition("/")[2]:
         raise ModelNotFoundError("init_embeddings: name a model, as provider/model", param="model")
     embeddings = LASEmbeddings(model=name, **kwargs)

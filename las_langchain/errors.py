@@ -22,6 +22,8 @@ class of the same meaning, so ``except litellm.exceptions.RateLimitError`` keeps
 
 from __future__ import annotations
 
+import re
+
 from langchain_core import exceptions as core
 
 
@@ -146,6 +148,14 @@ class ServiceUnavailableError(APIError):
 
     status_code = 503
     type = "service_unavailable_error"
+
+
+_KEY_SHAPES = re.compile(r"\b(sk|gsk|pk|hf|xai|key|AIza|AKIA)[-_A-Za-z0-9]{8,}")
+
+
+def masked(text: str) -> str:
+    """*text* with asterisks in the place of what looks like a key."""
+    return _KEY_SHAPES.sub("***", text)
 
 
 _BY_STATUS: dict[int, type[LASError]] = {

@@ -1,4 +1,4 @@
-"""API keys that a caller gives: a text, or a function that is asked for one before every request."""
+"""API keys that a caller gives: a text, or a function that is asked for one before every call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
-from las_langchain.errors import AuthenticationError
+from las_langchain.errors import AuthenticationError, masked
 from las_langchain.transports.background import BACKGROUND
 
 ApiKey = (
@@ -57,7 +57,13 @@ async def aresolve_key(key: ApiKey | str | None) -> SecretStr | None:
 
 
 def _given(key: SecretStr | str | None) -> SecretStr | None:
-    return SecretStr(key) if isinstance(key, str) else key
+    if key is None:
+        return None
+    text = (key if isinstance(key, str) else key.get_secret_value()).strip()
+    if not text:
+        # Else the host's own key would be used in its place.
+        raise AuthenticationError("api_key is empty: leave it out to use the provider's variable", param="api_key")
+    return SecretStr(text)
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
@@ -79,5 +85,5 @@ def _blamed() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = masked(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
         raise AuthenticationError(f"api_key: the function failed: {reason}", param="api_key") from error

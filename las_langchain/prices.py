@@ -25,7 +25,7 @@ def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> 
         None where no price is known: for an unlisted model, or an answer without usage. The embedded models cost 0.
     """
     provider, _, name = model.partition("/")
-    if not usage:
+    if not usage or not any(usage.get(key) for key in ("prompt_tokens", "completion_tokens", "total_tokens")):
         return None
     if provider == "local":
         return 0.0
@@ -51,13 +51,15 @@ class _Rates:
         read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
         cached, heard = read.get("cached_tokens") or 0, read.get("audio_tokens") or 0
         stored = read.get("cache_creation_tokens") or usage.get("cache_creation_input_tokens") or 0
+        hour = (read.get("cache_creation_token_details") or {}).get("ephemeral_1h_input_tokens") or 0
         thought, spoken = written.get("reasoning_tokens") or 0, written.get("audio_tokens") or 0
         asked, said = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
         price_in, price_out = self._rate("input_cost_per_token", 0.0), self._rate("output_cost_per_token", 0.0)
         return (
             max(0, asked - cached - stored - heard) * price_in
             + cached * self._rate("cache_read_input_token_cost", self._rate("input_cost_per_token_cache_hit", price_in))
-            + stored * self._rate("cache_creation_input_token_cost", price_in)
+            + max(0, stored - hour) * self._rate("cache_creation_input_token_cost", price_in)
+            + hour * self._rate("cache_creation_input_token_cost_above_1hr", price_in)
             + heard * self._rate("input_cost_per_audio_token", price_in)
             + max(0, said - thought - spoken) * price_out
             + thought * self._rate("output_cost_per_reasoning_token", price_out)

@@ -219,6 +219,19 @@ def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
     raise ModelNotFoundError(f"Unknown provider {prefix!r} in model {name!r}{hint}", param="model")
 
 
+def model_id(model: str, provider: str | None = None) -> str:
+    """The id ``provider/model`` of a model that is named as LangChain's own functions take it.
+
+    Args:
+        model: ``provider/model``, ``provider:model``, or a bare name.
+        provider: the provider, if *model* does not name it.
+    """
+    prefix, colon, rest = model.partition(":")
+    if provider:
+        return f"{provider}/{model.removeprefix(f'{provider}/')}"
+    return f"{prefix}/{rest}" if colon and _known(prefix) else model
+
+
 def check_configured(settings: LASSettings) -> None:
     """Check that every ``[providers.…]`` entry of *settings* is about a provider that there is.
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, cast
 
+from las_langchain.errors import BadRequestError
+
 Json = dict[str, Any]
+
+# All that OpenAI's strict mode knows, by its guide to structured outputs.
+_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
+# Keywords of which strict mode has none, and which cannot be left out without changing what is asked.
+_REFUSED = ("not", "prefixItems", "uniqueItems", "patternProperties", "if", "dependentRequired", "dependentSchemas")
 
 # Keywords under which there is one schema, a list of them, or a dict of them by name.
 _ONE = ("items", "not", "additionalProperties")
@@ -21,21 +28,48 @@ def with_plain_root(schema: Json) -> Json:
 
 
 def can_be_strict(schema: Any) -> bool:
-    """Whether strict mode can express *schema*: it has no objects with open keys, and its root is an object."""
-    return schema.get("type") == "object" and "anyOf" not in schema and not _any(schema, _is_open)
+    """Whether strict mode can express *schema*: every value has a type, no object open keys, and the root is one."""
+    return schema.get("type") == "object" and "anyOf" not in schema and _problem(schema, ()) is None
 
 
 def strict_schema(schema: Json, *, null_for_defaults: bool = True) -> Json:
     """*schema* as strict mode wants it: every object closed, every property required, what was optional nullable.
 
     The rules are those of OpenAI's guide to structured outputs, "All fields must be required". A schema that keeps them
-    already is returned unchanged.
+    already is returned unchanged. Formats that strict mode does not know are left out.
 
     Args:
         schema: a JSON schema.
         null_for_defaults: whether null stands for a default that is not null; if not, such a property must be given.
+
+    Raises:
+        BadRequestError: strict mode cannot express it; the message names the place.
     """
+    if problem := _problem(schema, ()):
+        raise BadRequestError(f"strict mode cannot express the schema: {problem}; leave strict out", param="strict")
     return cast("Json", _strict(schema, null_for_defaults))
+
+
+def _problem(node: Any, path: tuple[str, ...]) -> str | None:
+    """What strict mode cannot express of *node*, and where."""
+    where = ".".join(path) or "the schema"
+    if not isinstance(node, dict):
+        return f"{where} may be anything" if node is True else None
+    if refused := next((key for key in _REFUSED if key in node), None):
+        return f"{where} has {refused!r}"
+    if not {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "properties"} & node.keys():
+        return f"{where} may be anything"
+    if len(node.get("allOf", ())) > 1:
+        return f"{where} has 'allOf'"
+    if _is_open(node):
+        return f"{where} has no fixed {'items' if node.get('type') == 'array' else 'keys'}"
+    return next((found for name, child in _children(node) if (found := _problem(child, (*path, *name)))), None)
+
+
+def _children(node: Json) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield from (((), node[key]) for key in _ONE if key in node and node[key] is not False)
+    yield from (((), one) for key in _SEVERAL for one in node.get(key, ()))
+    yield from (((name,), one) for key in _NAMED for name, one in node.get(key, {}).items())
 
 
 def _strict(node: Any, null_for_defaults: bool) -> Any:
@@ -47,9 +81,14 @@ def _strict(node: Any, null_for_defaults: bool) -> Any:
     if len(node.get("allOf", ())) == 1:
         node = {**{key: value for key, value in node.items() if key != "allOf"}, **node["allOf"][0]}
         return _strict(node, null_for_defaults)
-    result = {key: value for key, value in node.items() if key != "default"}
+    if "oneOf" in node:
+        # Of alternatives that a property tells apart, one fits at most.
+        node = {**node, "anyOf": [*node.get("anyOf", ()), *node["oneOf"]]}
+    result = {key: value for key, value in node.items() if key not in ("default", "oneOf", "discriminator")}
+    if result.get("format") not in _FORMATS:
+        result.pop("format", None)
     result |= {key: _strict(node[key], null_for_defaults) for key in _ONE if key in node}
-    result |= {key: [_strict(one, null_for_defaults) for one in node[key]] for key in _SEVERAL if key in node}
+    result |= {key: [_strict(one, null_for_defaults) for one in node[key]] for key in _SEVERAL if key in result}
     for key in _NAMED:
         if key in node:
             result[key] = {name: _strict(one, null_for_defaults) for name, one in node[key].items()}
@@ -72,6 +111,8 @@ def nullable(schema: Json) -> Json:
     """*schema*, or null."""
     if allows_null(schema):
         return schema
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
     kind = schema.get("type")
     if isinstance(kind, str) and "enum" not in schema and "const" not in schema:
         return {**schema, "type": [kind, "null"]}
@@ -144,18 +185,7 @@ def _find(reference: str, root: Json) -> Json:
 
 
 def _is_open(node: Json) -> bool:
-    if node.get("type") == "array" and "items" not in node and "prefixItems" not in node:
-        return True
-    bare = "properties" not in node and node.get("type") == "object"
-    return bare or node.get("additionalProperties") not in (None, False) or "patternProperties" in node
-
-
-def _any(node: Any, test: Callable[[Json], bool]) -> bool:
-    if not isinstance(node, dict):
-        return False
-    children = [
-        *(node[key] for key in _ONE if key in node),
-        *(one for key in _SEVERAL for one in node.get(key, ())),
-        *(one for key in _NAMED for one in node.get(key, {}).values()),
-    ]
-    return test(node) or any(_any(child, test) for child in children)
+    if node.get("type") == "array":
+        return "items" not in node
+    bare = "properties" not in node and node.get("type") == "object" and node.get("additionalProperties") is not False
+    return bare or node.get("additionalProperties") not in (None, False)

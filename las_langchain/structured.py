@@ -85,18 +85,30 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
         if isinstance(message, AIMessageChunk) and not partial:
             # Of a stream LangChain repairs arguments that were cut off.
             whole = (call["args"] or "" for call in message.tool_call_chunks if call["name"] == self.tool)
-            return next((_json(text or "{}", partial) for text in whole), None)
+            found = next(whole, None)
+            if found is None and not message.tool_call_chunks:
+                raise _not_called(self.tool, message)
+            return None if found is None else _json(found or "{}", partial)
         for call in message.tool_calls:
             if call["name"] == self.tool:
                 return call["args"]
         broken = [call for call in message.invalid_tool_calls if call["name"] == self.tool]
+        if not broken and not message.tool_calls and not partial:
+            raise _not_called(self.tool, message)
         return _json(broken[0]["args"] or "", partial) if broken else None
+
+    def _object(self, value: Any, partial: bool) -> Any:
+        if isinstance(value, dict):
+            return value
+        if partial:
+            return None
+        raise OutputParserException(f"The answer is not an object: {str(value)[:500]}", llm_output=str(value))
 
     def _made(self, value: Any, partial: bool) -> Any:
         if self.json_schema is not None:
             value = without_added_nulls(value, self.json_schema)
         if self.model_class is None:
-            return value
+            return self._object(value, partial)
         make = getattr(self.model_class, "model_validate", None) or self.model_class.parse_obj
         try:
             return make(value)
@@ -139,6 +151,11 @@ def _json(text: str, partial: bool) -> Any:
         if partial:
             return None
         raise OutputParserException(f"The answer is not JSON: {text[:500]}", llm_output=text) from error
+
+
+def _not_called(tool: str | None, message: Any) -> OutputParserException:
+    said = str(message.text)
+    return OutputParserException(f"The model did not call {tool} but said: {said[:500]}", llm_output=said)
 
 
 def _refusal(message: Any) -> str | None:
@@ -187,7 +204,7 @@ def response_format(given: Json | type | None) -> Json | None:
     if isinstance(given, type):
         asked: Json = structured_request(given, "json_schema", None, ())[0]["response_format"]
         return asked
-    named = (given or {}).get("json_schema")
+    named = given.get("json_schema") if isinstance(given, dict) else None
     if not isinstance(named, dict) or not named.get("strict") or not isinstance(named.get("schema"), dict):
         return given
     # Whoever bound it, such as an agent, reads the answer with the schema as it was.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NotRequired, Required, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
+import typing_extensions
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -31,7 +35,7 @@ def openai_tool(tool: ToolLike, strict: bool | None = None) -> Json:
     """
     if isinstance(tool, dict) and tool.get("type", "function") not in ("function", "custom", "object"):
         return tool
-    converted = typed_dict_tool(tool) if is_typeddict(tool) else dict(convert_to_openai_tool(tool))
+    converted = typed_dict_tool(tool) if typing_extensions.is_typeddict(tool) else dict(convert_to_openai_tool(tool))
     if isinstance(tool, dict) and ("input_schema" in tool or "function" in tool):
         converted |= {key: value for key, value in tool.items() if key not in _OF_A_FUNCTION}
     converted |= (getattr(tool, "extras", None) or {}) if isinstance(tool, BaseTool) else {}
@@ -41,20 +45,47 @@ def openai_tool(tool: ToolLike, strict: bool | None = None) -> Json:
 
 
 def typed_dict_tool(schema: Any) -> Json:
-    """A TypedDict as OpenAI's tool; langchain-core's own conversion fails on ``NotRequired``."""
-    hints = get_type_hints(schema, include_extras=True)
+    """A TypedDict as OpenAI's tool; langchain-core's own conversion fails on ``NotRequired`` and its like."""
+    return dict(convert_to_openai_tool(_without_qualifiers(schema)))
+
+
+def _without_qualifiers(schema: Any) -> Any:
+    """*schema* with what may be left out said as langchain-core reads it: ``Annotated[type, default, description]``."""
+    hints = typing_extensions.get_type_hints(schema, include_extras=True)
     # Where annotations are kept as text, __optional_keys__ knows of `total` only.
-    optional = {name for name in schema.__optional_keys__ if get_origin(hints[name]) is not Required}
-    optional |= {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
-    plain: Any = {
-        name: get_args(hint)[0] if get_origin(hint) in (NotRequired, Required) else hint for name, hint in hints.items()
-    }
-    stripped = TypedDict(schema.__name__, plain)  # type: ignore[misc]
-    stripped.__doc__ = schema.__doc__
-    function = convert_to_openai_tool(stripped)["function"]
-    parameters = function["parameters"]
-    required = [name for name in parameters.get("required", ()) if name not in optional]
-    return {"type": "function", "function": {**function, "parameters": {**parameters, "required": required}}}
+    plain: Any = {name: _plain(hint, optional=name in schema.__optional_keys__) for name, hint in hints.items()}
+    make: Any = typing_extensions.TypedDict
+    result = make(schema.__name__, plain)
+    result.__doc__ = schema.__doc__
+    return result
+
+
+def _plain(hint: Any, *, optional: bool = False) -> Any:
+    notes: tuple[Any, ...] = ()
+    while (origin := get_origin(hint)) in (Annotated, *_QUALIFIERS):
+        hint, *more = get_args(hint)
+        notes += tuple(more)
+        optional = origin in _OPTIONAL or (optional and origin not in _REQUIRED)
+    described = notes[1:] if notes and (notes[0] is ... or notes[0] is None) else notes
+    hint = _inside(hint)
+    if optional:
+        return Annotated[(hint, None, *described)]
+    return Annotated[(hint, *notes)] if notes else hint
+
+
+def _inside(hint: Any) -> Any:
+    if typing_extensions.is_typeddict(hint):
+        return _without_qualifiers(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if not arguments or origin is Literal:
+        return hint
+    inner = tuple(_plain(argument) for argument in arguments)
+    return reduce(or_, inner) if origin in (Union, UnionType) else origin[inner]
+
+
+_OPTIONAL = (NotRequired, typing_extensions.NotRequired)
+_REQUIRED = (Required, typing_extensions.Required)
+_QUALIFIERS = (*_OPTIONAL, *_REQUIRED, typing_extensions.ReadOnly)
 
 
 def _with_strict(function: Json, strict: bool) -> Json:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from las_langchain.messages.answers import chat_result, usage_metadata
-from las_langchain.messages.requests import to_openai
+from las_langchain.messages.requests import countable, to_openai
 from las_langchain.messages.streams import StreamState
 
-__all__ = ["StreamState", "chat_result", "to_openai", "usage_metadata"]
+__all__ = ["StreamState", "chat_result", "countable", "to_openai", "usage_metadata"]

@@ -63,27 +63,29 @@ def _ai_message(message: Json, metadata: Json, usage: UsageMetadata | None, resp
 
 
 def _sort_call(call: Json, valid: list[ToolCall], invalid: list[InvalidToolCall]) -> None:
-    function = call["function"]
+    custom = call.get("custom") or {}
+    if custom.get("name"):
+        # As LangChain has it of OpenAI's other API.
+        arguments = {"__arg1": custom.get("input")}
+        valid.append(ToolCall(name=custom["name"], args=arguments, id=call.get("id"), type="tool_call"))
+        return
+    function = call.get("function") or {}
+    name, text = function.get("name"), function.get("arguments")
     try:
-        arguments = json.loads(function.get("arguments") or "{}")
-        if not isinstance(arguments, dict):
-            raise ValueError("the arguments are not an object")
-        valid.append(ToolCall(name=function["name"], args=arguments, id=call.get("id"), type="tool_call"))
+        arguments = json.loads(text or "{}")
+        if not isinstance(arguments, dict) or not name:
+            raise ValueError("the arguments are not an object" if name else "the call names no tool")
+        valid.append(ToolCall(name=name, args=arguments, id=call.get("id"), type="tool_call"))
     except (ValueError, RecursionError) as error:
         invalid.append(
-            InvalidToolCall(
-                name=function["name"],
-                args=function.get("arguments"),
-                id=call.get("id"),
-                error=str(error),
-                type="invalid_tool_call",
-            )
+            InvalidToolCall(name=name, args=text, id=call.get("id"), error=str(error), type="invalid_tool_call")
         )
 
 
 def usage_metadata(usage: Json | None) -> UsageMetadata | None:
     """OpenAI's ``usage`` as LangChain's; None where there is none."""
-    if not usage:
+    # litellm says zeros where the provider said nothing.
+    if not usage or not any(usage.get(key) for key in ("prompt_tokens", "completion_tokens", "total_tokens")):
         return None
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
     result = UsageMetadata(

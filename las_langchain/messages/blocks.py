@@ -111,7 +111,8 @@ def register(provider: str) -> None:
 
 
 def _translate(fallback: Translate | None, message: AIMessage) -> list[Any]:
-    if isinstance(message.content, str):
+    # Only this package's answers say what they cost.
+    if isinstance(message.content, str) and "cost" in message.response_metadata:
         return content_blocks(message)
     if fallback is None:
         # What core takes for "read it as you would without me".

@@ -19,7 +19,7 @@ _GOOGLE = frozenset({"gemini", "vertex_ai"})
 # litellm would leave the sound out and say nothing.
 _DEAF = frozenset({"anthropic"})
 
-MEDIA = frozenset({"image", "audio", "video", "file", "document"})
+MEDIA = frozenset({"image", "audio", "video", "file", "document", "text-plain", "media"})
 """Types of the blocks that :func:`media_part` takes."""
 
 _MAGIC = {
@@ -43,7 +43,7 @@ def media_part(block: Json, provider: str) -> Json:
     Raises:
         BadRequestError: it has no source, or one that the provider does not take.
     """
-    kind = "file" if block["type"] == "document" else block["type"]
+    kind = _kind(block)
     how, value, mime_type = _source(block)
     if kind == "audio" and provider in _DEAF:
         logger.warning("%s models cannot hear: they are told that there was a sound", provider)
@@ -63,6 +63,14 @@ def media_part(block: Json, provider: str) -> Json:
     return _with_cache_control(part, block)
 
 
+def _kind(block: Json) -> str:
+    if block["type"] == "media":
+        # Google's, whose MIME type says what it is.
+        kind = str(block.get("mime_type")).partition("/")[0]
+        return kind if kind in ("image", "audio", "video") else "file"
+    return "file" if block["type"] in ("document", "text-plain") else str(block["type"])
+
+
 def _source(block: Json) -> tuple[str, str, str | None]:
     """How *block*'s content is given (``url``, ``base64``, ``id`` or ``text``), the content, its MIME type if said."""
     source = block.get("source")
@@ -73,8 +81,8 @@ def _source(block: Json) -> tuple[str, str, str | None]:
     mime_type = block.get("mime_type")
     given = {
         "id": block.get("file_id") or (block.get("id") if block.get("source_type") == "id" else None),
-        "url": block.get("url"),
-        "base64": block.get("base64") or (block.get("data") if block.get("source_type") == "base64" else None),
+        "url": block.get("url") or block.get("file_uri"),
+        "base64": block.get("base64") or (block.get("data") if block.get("source_type") in ("base64", None) else None),
         "text": block.get("text"),
     }
     for how, value in given.items():

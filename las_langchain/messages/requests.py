@@ -21,14 +21,12 @@ from las_langchain.messages.media import MEDIA, OPENAI_WIRE, media_part
 
 Json = dict[str, Any]
 
-# Blocks of an answer that do not go back as content: calls and thoughts have fields of their own.
-_ANSWER_ONLY = frozenset(
-    "tool_call tool_call_chunk invalid_tool_call tool_use function_call custom_tool_call server_tool_call "
-    "server_tool_call_chunk server_tool_result reasoning thinking redacted_thinking refusal".split()
-)
+# Blocks of OpenAI's other API that say the same as one of this.
+_SAME = {"input_text": "text", "output_text": "text", "input_image": "image_url"}
 
-
-_DESCRIBED = frozenset({"title", "context", "citations"})
+# What of an answer goes back as its content: calls and thoughts have fields of their own, and what a provider did on
+# its side (searches, code) is in no other provider's language.
+_SAID = frozenset({"text", "output_text", "text-plain", "image_url"})
 
 
 def to_openai(messages: Sequence[BaseMessage], provider: str = "") -> list[Json]:
@@ -56,15 +54,17 @@ def to_openai(messages: Sequence[BaseMessage], provider: str = "") -> list[Json]
 
 
 def _to_openai(message: BaseMessage, provider: str) -> Json:
-    result: Json = {"role": _role(message), "content": _content(message.content, provider)}
+    result: Json = {"role": _role(message)}
+    if isinstance(message, AIMessage):
+        result |= _assistant(message, provider)
+    else:
+        result["content"] = _content(message.content, provider)
     if message.name is not None:
         result["name"] = message.name
     if cache_control := message.additional_kwargs.get("cache_control"):
         result["cache_control"] = cache_control
     if isinstance(message, ToolMessage):
         result["tool_call_id"] = message.tool_call_id
-    if isinstance(message, AIMessage):
-        result.update(_assistant(message, provider))
     return result
 
 
@@ -92,21 +92,35 @@ def _content(content: str | list[str | Json], provider: str) -> str | list[Json]
 
 
 def _part(block: Json, provider: str) -> Json:
-    kind = block.get("type")
+    try:
+        return _translated(block, provider)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise BadRequestError(f"A content block of type {block.get('type')!r}: {what}", param="messages") from None
+
+
+def _translated(block: Json, provider: str) -> Json:
+    kind = _SAME.get(str(block.get("type")), block.get("type"))
     if kind == "non_standard":
         return dict(block["value"])
-    if kind in ("text", "text-plain"):
+    if kind == "text":
         # Version 1 blocks carry ids, indices and annotations that providers refuse.
         cache_control = block.get("cache_control") or (block.get("extras") or {}).get("cache_control")
         return {"type": "text", "text": block["text"], **({"cache_control": cache_control} if cache_control else {})}
-    if kind == "document" and provider not in OPENAI_WIRE and _DESCRIBED.intersection(block):
-        # A file has no room for these of Anthropic's.
+    if kind == "document" and provider not in OPENAI_WIRE and _only_anthropics(block):
         return block
     if kind in MEDIA and not isinstance(block.get(str(kind)), dict):
         return media_part(block, provider)
-    if kind == "image_url" and isinstance(block["image_url"], str):
-        return {**block, "image_url": {"url": block["image_url"]}}
+    if kind == "image_url":
+        image = block["image_url"]
+        cached = {"cache_control": block["cache_control"]} if "cache_control" in block else {}
+        return {"type": kind, "image_url": {"url": image} if isinstance(image, str) else image, **cached}
     return block
+
+
+def _only_anthropics(document: Json) -> bool:
+    """Whether a file has no room for what *document* says."""
+    return bool({"title", "context", "citations"} & document.keys()) or document["source"].get("type") == "content"
 
 
 def _move_media(sent: Json) -> list[Json]:
@@ -124,26 +138,33 @@ def _assistant(message: AIMessage, provider: str) -> Json:
     result: Json = {"content": _answer_content(message, provider)}
     if refusal := _refusal(message, blocks):
         result |= {"refusal": refusal} if provider in OPENAI_WIRE else {"content": result["content"] or refusal}
+    if (spoken := _spoken(message, blocks)) and not result["content"]:
+        named = provider in OPENAI_WIRE and spoken.get("id")
+        result |= {"audio": {"id": spoken["id"]}} if named else {"content": spoken.get("transcript") or ""}
     if message.response_metadata.get("model_provider") in (None, provider):
         result |= _reasoning(message, blocks)
-    calls = [
-        _call(call["id"], call["name"], json.dumps(call["args"], ensure_ascii=False)) for call in message.tool_calls
-    ]
+    calls = [_call(call["id"], call["name"], _json(call["args"])) for call in message.tool_calls]
     calls += [_call(call["id"], call["name"], call["args"]) for call in message.invalid_tool_calls]
     if calls:
         result["tool_calls"] = calls
     if not result["content"]:
-        result["content"] = None if calls or "refusal" in result else ""
+        result["content"] = None if calls or {"refusal", "audio"} & result.keys() else ""
     return result
 
 
 def _answer_content(message: AIMessage, provider: str) -> str | list[Json]:
     if isinstance(message.content, str):
         return message.content
-    # OpenAI's own models make images and audio elsewhere, and take none of them back as an assistant's words.
-    dropped = _ANSWER_ONLY | (MEDIA if provider in OPENAI_WIRE else frozenset())
-    parts = [part for part in message.content if isinstance(part, str) or _kind(part) not in dropped]
+    # OpenAI's own models take no images back as an assistant's words; of what was said aloud, see _spoken.
+    kept = _SAID - {"image_url"} if provider in OPENAI_WIRE else _SAID | (MEDIA - {"audio"})
+    parts = [part for part in message.content if isinstance(part, str) or _kind(part) in kept]
     return _content(parts, provider)
+
+
+def _spoken(message: AIMessage, blocks: Sequence[Json]) -> Json:
+    """The id and the transcript of what was said aloud."""
+    in_blocks = (block.get("extras") or {} for block in blocks if block.get("type") == "audio")
+    return message.additional_kwargs.get("audio") or next(iter(in_blocks), {})
 
 
 def _kind(block: Json) -> str | None:
@@ -177,6 +198,23 @@ def _thinking(block: Json) -> Json | None:
     if block.get("type") == "reasoning" and signature:
         return {"type": "thinking", "thinking": block.get("reasoning", ""), "signature": signature}
     return None
+
+
+def _json(arguments: Json) -> str:
+    try:
+        return json.dumps(arguments, ensure_ascii=False)
+    except TypeError as error:
+        raise BadRequestError(f"The arguments of a tool call are not JSON: {error}", param="messages") from None
+
+
+def countable(messages: Sequence[Json]) -> list[Json]:
+    """OpenAI's *messages* with only what litellm can count the tokens of."""
+    return [
+        {**message, "content": [part for part in message["content"] if part["type"] in ("text", "image_url")]}
+        if isinstance(message.get("content"), list)
+        else message
+        for message in messages
+    ]
 
 
 def _call(identifier: str | None, name: str | None, arguments: str | None) -> Json:

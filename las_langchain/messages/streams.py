@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,8 @@ class StreamState:
         self._begun = self._priced = False
         self._block = ("", 0)
         self._thought: Json = {}
-        self._call = -1
+        self._calls: dict[int, tuple[int, str | None]] = {}
+        self._count = 0
 
     def chunks(self, chunk: Json) -> Iterator[ChatGenerationChunk]:
         """What *chunk* adds to the answer."""
@@ -85,22 +87,27 @@ class StreamState:
     def _metadata(self, chunk: Json, *, usage: bool = False, tagged: bool = False) -> Json:
         result: Json = {"output_version": "v1"} if self._version_1 else {}
         if tagged or not self._begun:
-            result["model_provider"] = self._target.provider
+            result |= {"model_provider": self._target.provider, "cost": None}
             self._begun = True
         if usage and not self._priced:
             result["cost"] = cost_of(self._target.id, chunk.get("usage"), chunk.get("service_tier"))
         return result
 
     def _tool_call(self, call: Json) -> ToolCallChunk:
-        function = call.get("function") or {}
-        index = call.get("index")
-        if index is None:
-            # Some providers send whole calls and leave out their places.
-            index = self._call + 1 if call.get("id") else max(self._call, 0)
-        self._call = max(self._call, index)
-        return tool_call_chunk(
-            name=function.get("name"), args=function.get("arguments"), id=call.get("id"), index=index
-        )
+        function, given = call.get("function") or {}, call.get("id")
+        place = call.get("index")
+        if place is None:
+            # Some providers send whole calls and leave out their places, ...
+            place = -1
+        index, begun = self._calls.get(place, (-1, None))
+        if index < 0 or (given and given != begun):
+            # ... give all calls the same one, or leave out their ids.
+            index, begun = self._count, given or f"call_{uuid.uuid4().hex}"
+            self._calls[place] = (index, begun)
+            self._count += 1
+            return tool_call_chunk(name=function.get("name"), args=function.get("arguments"), id=begun, index=index)
+        # A name that is repeated would be joined to the first.
+        return tool_call_chunk(name=None, args=function.get("arguments"), id=None, index=index)
 
     def _thoughts(self, delta: Json, ends: bool) -> list[Json]:
         """The thoughts that are complete with *delta*: signed, or followed by something else."""

@@ -219,7 +219,13 @@ class LiteLLMTransport:
 
 
 def clean_completion(response: Json) -> Json:
-    """litellm's answer as OpenAI would have sent it."""
+    """litellm's answer as OpenAI would have sent it.
+
+    Raises:
+        APIError: it holds no answer.
+    """
+    if not response.get("choices"):
+        raise errors.APIError("The provider's answer has no choices")
     for choice in response["choices"]:
         own = choice["message"].pop("provider_specific_fields", None) or {}
         choice.pop("provider_specific_fields", None)
@@ -258,11 +264,10 @@ def clean_embeddings(response: Json) -> Json:
 
 
 def _clean_call(call: Json) -> None:
-    function = call["function"] = _without_none(call.get("function") or {})
+    call["function"] = _without_none(call.get("function") or {})
     if call.get("id") is None:
         call.pop("id", None)
         call.pop("type", None)
-        function.pop("name", None)
 
 
 def _without_none(value: Json) -> Json:
@@ -421,11 +426,12 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
 
 
 # What litellm appends: the same text again, and advice about settings of its own.
-_APPENDED = (" Original exception: ", " To drop these, set ")
+_APPENDED = (" Original exception: ", " To drop these, set ", " Traceback (most recent call last)")
+# Of a header's value that a provider repeats in its error; shorter ones are words.
+_SECRET_LENGTH = 8
 _TOO_LONG = errors.ContextWindowExceededError.code
 _TIMED_OUT = re.compile(r"timed out|timeout on reading", re.IGNORECASE)
 _PREFIXES = re.compile(r"^((litellm\.)?\w*(Error|Exception|Timeout)( -|:) )+")
-_KEY_SHAPES = re.compile(r"\b(sk|gsk|pk|hf|xai|key|AIza|AKIA)[-_A-Za-z0-9]{8,}")
 
 
 def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
@@ -434,7 +440,9 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     for noise in _APPENDED:
         first = first.partition(noise)[0]
-    reason = _KEY_SHAPES.sub("***", _without_advice(_in_body(_PREFIXES.sub("", first).strip())))[:500]
+    reason = errors.masked(_without_advice(_in_body(_PREFIXES.sub("", first).strip())))[:500]
+    for secret in (value for value in target.headers.values() if len(value) >= _SECRET_LENGTH):
+        reason = reason.replace(secret, "***")
     if target.api_key:
         reason = reason.replace(target.api_key.get_secret_value(), "***")
     row = PROVIDERS.get(target.provider)

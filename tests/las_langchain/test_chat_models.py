@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.exceptions import ModelError, ModelRateLimitError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
@@ -107,7 +109,7 @@ def test_extra_fields_reach_the_embedded_model() -> None:
     assert answer.content
     with pytest.raises(BadRequestError, match="does not know the parameter 'mnp'"):
         ChatLAS(extra_body={"mnp": 0.5}).invoke("hi")
-    with pytest.raises(BadRequestError, match="extra_body: expected an object"):
+    with pytest.raises(BadRequestError, match="extra_body: Input should be a valid dictionary"):
         ChatLAS().invoke("hi", extra_body="x")
 
 
@@ -291,6 +293,106 @@ def test_credentials_are_for_their_own_provider(upstream: FakeOpenAI, anthropic_
     assert sent["x-api-key"] == os.environ["ANTHROPIC_API_KEY"]
     assert "openai-organization" not in sent
     assert "sk-openais" not in str(sent)
+
+
+def test_headers_and_bodies_stay_with_their_provider(upstream: FakeOpenAI, anthropic_upstream: FakeAnthropic) -> None:
+    model = ChatLAS(
+        model="openai/gpt-4o", extra_headers={"x-gateway": "secret-9"}, extra_body={"store": True}, organization="org-1",
+        fallbacks=[CLAUDE], max_retries=0,
+    )  # fmt: skip
+    upstream.enqueue(Reply(status=500))
+    model.invoke("hi")
+    assert upstream.last.headers["x-gateway"] == "secret-9"
+    assert "secret-9" not in str(anthropic_upstream.last)
+    assert "store" not in anthropic_upstream.last.body
+
+
+def test_secrets_of_a_call_stay_out_of_traces_caches_and_errors(upstream: FakeOpenAI) -> None:
+    class Listener(BaseCallbackHandler):
+        heard = ""
+
+        def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
+            self.heard = f"{serialized} {kwargs}"
+
+    listener, secrets = Listener(), {"api_key": "sk-call-0123456789", "extra_headers": {"x-token": "tok_mysecretvalue"}}
+    error = {"message": "bad header x-token: tok_mysecretvalue, bad key sk-call-0123456789"}
+    upstream.enqueue(Reply(status=400, error=error))
+    model = ChatLAS(model="openai/gpt-4o")
+    with pytest.raises(BadRequestError) as raised:
+        model.invoke("hi", config={"callbacks": [listener]}, **secrets)
+    assert upstream.last.headers["x-token"] == "tok_mysecretvalue"
+    for text in (listener.heard, model._get_llm_string(**secrets), str(raised.value)):
+        assert "mysecretvalue" not in text
+        assert "sk-call" not in text
+    assert "gpt-4o" in listener.heard
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"n": "two"}, {"timeout": "soon"}, {"timeout": -1}, {"fallbacks": "openai/gpt-4o"}, {"model_kwargs": [1]},
+        {"response_format": "json_object"}, {"extra_headers": 5}, {"api_key": 5}, {"max_retries": -1}, {"stop": 5},
+    ],
+)  # fmt: skip
+def test_arguments_of_a_call_are_checked_like_fields(upstream: FakeOpenAI, given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(BadRequestError, match=f"^{name}: ") as error:
+        ChatLAS(model="openai/gpt-4o").invoke("hi", **given)
+    assert error.value.param == name
+    assert upstream.requests == []
+
+
+def test_a_later_name_of_a_bound_argument_holds(upstream: FakeOpenAI) -> None:
+    ChatLAS(model="openai/gpt-4o").bind(max_tokens=9).invoke("hi", max_completion_tokens=3)
+    assert upstream.last.body["max_tokens"] == 3
+
+
+def test_empty_keys_are_refused_and_others_trimmed(upstream: FakeOpenAI) -> None:
+    for empty in ("", " \n"):
+        with pytest.raises(AuthenticationError, match="api_key is empty"):
+            ChatLAS(model="openai/gpt-4o", api_key=empty).invoke("hi")
+    assert upstream.requests == []
+    ChatLAS(model="openai/gpt-4o", api_key="sk-file-0123456789\n").invoke("hi")
+    assert upstream.last.headers["authorization"] == "Bearer sk-file-0123456789"
+
+
+def test_options_of_the_stream_are_kept(upstream: FakeOpenAI) -> None:
+    options = {"include_obfuscation": False}
+    list(ChatLAS(model="openai/gpt-4o", model_kwargs={"stream_options": options}).stream("hi"))
+    assert upstream.last.body["stream_options"] == {"include_usage": True, "include_obfuscation": False}
+
+
+def test_the_old_form_of_tools_is_refused(upstream: FakeOpenAI) -> None:
+    with pytest.raises(BadRequestError, match="use bind_tools"):
+        ChatLAS(model="openai/gpt-4o").invoke("hi", functions=[{"name": "f"}])
+
+
+def raw(answer: dict[str, Any]) -> Reply:
+    """A plain answer, word for word."""
+    whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-4o", **answer}
+    return Reply(raw=json.dumps(whole).encode())
+
+
+def test_an_answer_without_choices_falls_back(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(raw({"choices": []}))
+    model = ChatLAS(model="openai/gpt-4o", max_retries=0, fallbacks=["openai/gpt-4.1"])
+    assert model.invoke("hi").response_metadata["model_name"] == "gpt-4.1"
+    upstream.enqueue(raw({"choices": []}))
+    with pytest.raises(APIError, match="no choices"):
+        model.invoke("hi", fallbacks=[])
+
+
+def test_an_answer_without_usage_has_no_cost(upstream: FakeOpenAI) -> None:
+    choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+    upstream.enqueue(raw({"choices": [choice]}))
+    answer = ChatLAS(model="openai/gpt-4o").invoke("hi")
+    assert answer.usage_metadata is None
+    assert answer.response_metadata["cost"] is None
+
+
+def test_sounds_do_not_stop_the_counting_of_tokens() -> None:
+    sound = {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}
+    assert ChatLAS(model="openai/gpt-4o").get_num_tokens_from_messages([HumanMessage(["hi", sound])]) > 0
 
 
 def test_fallbacks_answer_in_order(upstream: FakeOpenAI, anthropic_upstream: FakeAnthropic) -> None:
@@ -539,6 +641,7 @@ def test_any_provider_by_its_id() -> None:
         {"model": "openai:gpt-4o"},
         {"model": "gpt-4o"},
         {"model": "gpt-4o", "model_provider": "openai"},
+        {"model": "openai/gpt-4o", "model_provider": "openai"},
     ):
         model = init_chat_model(**given, temperature=0)
         assert isinstance(model, ChatLAS)

@@ -49,6 +49,12 @@ def test_caches_and_audio_have_their_own_prices() -> None:
     assert (cost_of("openai/gpt-audio", heard) or 0) > (cost_of("openai/gpt-audio", plain) or 0)
 
 
+def test_an_hour_in_the_cache_costs_more() -> None:
+    details = {"cache_creation_tokens": 200, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 200}}
+    usage = {"prompt_tokens": 200, "completion_tokens": 0, "prompt_tokens_details": details}
+    assert cost_of("anthropic/claude-sonnet-4-5", usage) == pytest.approx(200 * 6e-6)
+
+
 def test_the_service_tier_counts() -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 1000}
     flex, priority = cost_of("openai/gpt-5", usage, "flex"), cost_of("openai/gpt-5", usage, "priority")

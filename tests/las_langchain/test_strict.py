@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import Enum
 from typing import Any, Literal
 
@@ -9,8 +10,9 @@ import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AnyUrl, BaseModel, Field
 
+from las_langchain.errors import BadRequestError
 from las_langchain.strict import (
     allows_null,
     can_be_strict,
@@ -96,6 +98,10 @@ def test_a_class_reads_the_answer_to_its_strict_schema() -> None:
         ({"type": "object", "properties": {"a": {"type": "array"}}}, False),
         ({"type": "object", "properties": {}, "patternProperties": {"a": {}}}, False),
         ({"type": "array", "items": {"type": "string"}}, False),
+        ({"type": "object", "properties": {"a": {}}}, False),
+        ({"type": "object", "properties": {"a": {"type": "array", "prefixItems": [{"type": "string"}]}}}, False),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": {}, "uniqueItems": True}}}, False),
+        ({"type": "object", "properties": {"a": {"not": {"type": "string"}}}}, False),
         ({"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}}, True),
         ({"type": "object", "properties": {}, "additionalProperties": False}, True),
     ],
@@ -119,6 +125,33 @@ def test_nullable_allows_null_once(schema: Json) -> None:
     allowed = nullable(schema)
     assert allows_null(allowed)
     assert nullable(allowed) == allowed
+
+
+def test_what_strict_mode_cannot_express_is_refused_by_name() -> None:
+    class Scores(BaseModel):
+        by_name: dict[str, int]
+
+    with pytest.raises(BadRequestError, match="by_name has no fixed keys; leave strict out"):
+        strict_schema(Scores.model_json_schema())
+
+
+def test_alternatives_and_formats_are_said_as_strict_mode_knows_them() -> None:
+    class Cat(BaseModel):
+        kind: Literal["cat"]
+
+    class Dog(BaseModel):
+        kind: Literal["dog"]
+        page: AnyUrl
+        born: date
+
+    class Owner(BaseModel):
+        pet: Cat | Dog = Field(discriminator="kind")
+
+    strict = strict_schema(Owner.model_json_schema())
+    assert strict["properties"]["pet"].keys() == {"title", "anyOf"}
+    assert "format" not in strict["$defs"]["Dog"]["properties"]["page"]
+    assert strict["$defs"]["Dog"]["properties"]["born"]["format"] == "date"
+    assert breach(strict, ()) is None
 
 
 def test_a_reference_with_a_description_and_one_allof_are_unfolded() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 import pytest
+import typing_extensions
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
 from pydantic.v1 import BaseModel as BaseModelV1
@@ -155,6 +156,48 @@ def test_an_answer_that_does_not_fit_is_an_error(upstream: FakeOpenAI, reply: Re
         model.invoke("hi")
     with pytest.raises(OutputParserException, match=text):
         list(model.stream("hi"))
+
+
+def test_an_answer_in_words_where_a_tool_was_asked_for_is_an_error(upstream: FakeOpenAI) -> None:
+    model = ChatLAS(model=MODEL).with_structured_output(Person, method="function_calling")
+    upstream.enqueue(Reply(content="I would rather talk"), Reply(content="I would rather talk"))
+    with pytest.raises(OutputParserException, match="did not call Person but said: I would rather talk"):
+        model.invoke("hi")
+    with pytest.raises(OutputParserException, match="did not call Person but said: I would rather talk"):
+        list(model.stream("hi"))
+
+
+def test_a_list_is_no_object(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(content="[1, 2]"))
+    with pytest.raises(OutputParserException, match="not an object"):
+        ChatLAS(model=MODEL).with_structured_output(PERSON).invoke("hi")
+
+
+class Address(typing_extensions.TypedDict):
+    """Where somebody lives."""
+
+    city: typing_extensions.NotRequired[str]
+    street: str
+
+
+class Resident(TypedDict, total=False):
+    """Somebody who lives somewhere."""
+
+    name: Required[Annotated[str, ..., "What they are called"]]
+    homes: list[Address]
+    age: Annotated[NotRequired[int], ..., "In years"]
+    mood: Literal["good", "bad"] | None
+
+
+def test_typed_dicts_of_every_form(upstream: FakeOpenAI) -> None:
+    model = ChatLAS(model=MODEL).with_structured_output(Resident, strict=False)
+    upstream.enqueue(Reply(content='{"name": "Bob", "homes": [{"street": "s"}]}'))
+    assert model.invoke("hi") == {"name": "Bob", "homes": [{"street": "s"}]}
+    schema = upstream.last.body["response_format"]["json_schema"]["schema"]
+    assert schema["required"] == ["name"]
+    assert schema["properties"]["name"]["description"] == "What they are called"
+    assert schema["properties"]["age"]["description"] == "In years"
+    assert schema["properties"]["homes"]["items"]["required"] == ["street"]
 
 
 def test_broken_arguments_are_an_error(upstream: FakeOpenAI) -> None:

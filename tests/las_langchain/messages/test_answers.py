@@ -263,6 +263,43 @@ def test_calls_without_places_are_told_apart() -> None:
     assert [call["name"] for call in total.tool_calls] == ["f0", "f1"]
 
 
+def test_calls_without_ids_get_one_and_repeated_names_count_once() -> None:
+    function = {"name": "f", "arguments": ""}
+    total = streamed(
+        [chunk(tool_calls=[{"index": 0, "function": {**function, "arguments": "{}"}}]), chunk("tool_calls")]
+    )
+    assert total.tool_calls[0]["name"] == "f"
+    assert total.tool_calls[0]["id"]
+    pieces = ["{", "}"]
+    repeated = [chunk(tool_calls=[{"index": 0, "id": "1", "function": {**function, "arguments": p}}]) for p in pieces]
+    total = streamed([*repeated, chunk("tool_calls")])
+    assert [(call["name"], call["args"], call["id"]) for call in total.tool_calls] == [("f", {}, "1")]
+
+
+def test_calls_that_share_their_place_are_told_apart() -> None:
+    calls = [{"index": 0, "id": str(n), "function": {"name": f"f{n}", "arguments": "{}"}} for n in range(2)]
+    total = streamed([chunk(tool_calls=calls), chunk("tool_calls")], OPENAI, "v1")
+    assert [call["name"] for call in total.tool_calls] == ["f0", "f1"]
+    assert [block["type"] for block in total.content_blocks] == ["tool_call", "tool_call"]
+
+
+def test_custom_tools_and_calls_without_a_name() -> None:
+    calls = [
+        {"id": "1", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
+        {"id": "2", "function": {"arguments": "{}"}},
+    ]
+    message = message_of(answer(tool_calls=calls))
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("shell", {"__arg1": "ls"})]
+    assert message.invalid_tool_calls[0]["error"] == "the call names no tool"
+
+
+def test_messages_of_others_of_a_provider_stay_as_they_were() -> None:
+    chat_result(RESPONSE, OPENAI)
+    others = AIMessage("x", additional_kwargs={"images": [{"url": "u"}], "reasoning_content": "hm"})
+    others.response_metadata["model_provider"] = "openai"
+    assert others.content_blocks == [{"type": "text", "text": "x"}]
+
+
 def test_a_usage_said_twice_counts_once() -> None:
     usage = {"id": "c1", "model": "m", "choices": [], "usage": RESPONSE["usage"]}
     total = streamed([chunk(content="x"), usage, usage])

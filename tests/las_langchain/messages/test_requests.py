@@ -319,6 +319,63 @@ def test_what_other_integrations_answered_can_be_sent() -> None:
     assert sent["tool_calls"][0]["function"]["name"] == "f"
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+        {"type": "executable_code", "executable_code": "1"},
+        {"type": "image_generation_call", "result": "AAAA"},
+    ],
+)
+def test_what_another_provider_did_on_its_side_is_left_out(block: Json) -> None:
+    message = AIMessage([block, {"type": "output_text", "text": "x"}])
+    assert one(message, "openai")["content"] == [{"type": "text", "text": "x"}]
+
+
+def test_blocks_of_openais_and_googles_other_apis() -> None:
+    blocks = [
+        {"type": "input_text", "text": "x"},
+        {"type": "input_image", "image_url": PNG, "detail": "low"},
+        {"type": "media", "mime_type": "image/png", "data": "AAAA"},
+        {"type": "text-plain", "base64": "aGVsbG8=", "mime_type": "text/plain"},
+    ]
+    part = {"type": "image_url", "image_url": {"url": PNG}}
+    sent = one(HumanMessage(blocks), "openai")["content"]
+    assert sent == [{"type": "text", "text": "x"}, part, part, {"type": "text", "text": "hello"}]
+
+
+@pytest.mark.parametrize("output_version", [None, "v1"])
+def test_what_was_said_aloud_goes_back(output_version: str | None) -> None:
+    audio = {"id": "a1", "transcript": "hello"}
+    message = AIMessage("", additional_kwargs={"audio": {**audio, "data": "AAAA"}})
+    if output_version == "v1":
+        message = AIMessage([{"type": "audio", "base64": "AAAA", "extras": audio}])
+    assert one(message, "openai") == {"role": "assistant", "content": None, "audio": {"id": "a1"}}
+    assert one(message, "gemini")["content"] == "hello"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text"},
+        {"type": "image_url"},
+        {"type": "non_standard"},
+        {"type": "non_standard", "value": "x"},
+        {"type": "document", "source": 5},
+    ],
+)
+def test_malformed_blocks_are_bad_requests(block: Json) -> None:
+    with pytest.raises(BadRequestError, match="content block"):
+        one(HumanMessage([block]), "anthropic")
+
+
+def test_arguments_that_are_no_json_are_bad_requests() -> None:
+    call: Any = {"name": "f", "args": {"when": object()}, "id": "1"}
+    with pytest.raises(BadRequestError, match="are not JSON"):
+        one(AIMessage("", tool_calls=[call]))
+
+
 def test_cache_control_of_a_whole_message_stays() -> None:
     message = ToolMessage("x", tool_call_id="1", additional_kwargs={"cache_control": {"type": "ephemeral"}})
     assert one(message, "anthropic")["cache_control"] == {"type": "ephemeral"}
