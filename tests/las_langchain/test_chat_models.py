@@ -297,8 +297,8 @@ def test_credentials_are_for_their_own_provider(upstream: FakeOpenAI, anthropic_
 
 def test_headers_and_bodies_stay_with_their_provider(upstream: FakeOpenAI, anthropic_upstream: FakeAnthropic) -> None:
     model = ChatLAS(
-        model="openai/gpt-4o", extra_headers={"x-gateway": "secret-9"}, extra_body={"store": True}, organization="org-1",
-        fallbacks=[CLAUDE], max_retries=0,
+        model="openai/gpt-4o", extra_headers={"x-gateway": "secret-9"}, extra_body={"store": True},
+        organization="org-1", fallbacks=[CLAUDE], max_retries=0,
     )  # fmt: skip
     upstream.enqueue(Reply(status=500))
     model.invoke("hi")
