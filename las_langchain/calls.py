@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
-from pydantic import ConfigDict, SecretStr, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, LASError
 from las_langchain.keys import ApiKey
@@ -43,6 +43,7 @@ ALIASES = {
 _CALL_FIELDS = frozenset(
     "timeout stream_timeout max_retries api_key api_base organization transport model_kwargs extra_headers".split()
 )
+_FIELDS = _CALL_FIELDS.union(REQUEST_FIELDS)
 # What is a provider's own, and never another's.
 _PROVIDERS_OWN = frozenset({"api_key", "api_base", "organization", "extra_headers", "extra_body"})
 # What LangChain and the stream add to a call's arguments.
@@ -57,34 +58,32 @@ def renamed(given: Json) -> Json:
     return result
 
 
-def checked(given: Json, fields: Mapping[str, FieldInfo]) -> Json:
-    """A call's arguments, those that are *fields* as these take them.
+def checked(given: Json, owner: type[BaseModel]) -> Json:
+    """A call's arguments, those that are fields of *owner* as these take them.
 
     Raises:
         BadRequestError: one does not fit; ``param`` names it.
     """
-    return {name: _checked(name, value, fields[name]) if name in fields else value for name, value in given.items()}
+    fields = owner.model_fields
+    return {name: _checked(name, value, owner) if name in fields else value for name, value in given.items()}
 
 
-def _checked(name: str, value: Any, field: FieldInfo) -> Any:
-    if name == "response_format":
-        value = response_format(value)
+def _checked(name: str, value: Any, owner: type[BaseModel]) -> Any:
+    if name == "response_format" and isinstance(value, type):
+        # The request has its schema.
+        return value
     try:
-        return _adapter(name, field).validate_python(value)
+        return _adapter(owner, name).validate_python(value)
     except ValidationError as error:
         raise BadRequestError(f"{name}: {error.errors()[0]['msg']}", param=name) from None
 
 
-def _adapter(name: str, field: FieldInfo) -> TypeAdapter[Any]:
-    key = (name, repr(field.annotation))
-    if key not in _ADAPTERS:
-        constrained: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-        _ADAPTERS[key] = TypeAdapter(constrained, config=ConfigDict(arbitrary_types_allowed=True))
-    return _ADAPTERS[key]
-
-
-_ADAPTERS: dict[tuple[str, str], TypeAdapter[Any]] = {}
-"""Made once for each field, since making one takes longer than a call."""
+@cache
+def _adapter(owner: type[BaseModel], name: str) -> TypeAdapter[Any]:
+    """Checks a field alone; kept, since making one takes longer than a call."""
+    field = owner.model_fields[name]
+    constrained: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    return TypeAdapter(constrained, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 class Call:
@@ -129,7 +128,7 @@ class Call:
             LASError: no such model, no key for it, or a message that cannot be sent.
         """
         target = self._target(key)
-        others = {name: value for name, value in self._given.items() if name not in {*_CALL_FIELDS, *REQUEST_FIELDS}}
+        others = {name: value for name, value in self._given.items() if name not in _FIELDS}
         body = {**{name: self._value(name) for name in REQUEST_FIELDS}, **self._value("model_kwargs"), **others}
         if body.keys() & {"functions", "function_call"}:
             raise BadRequestError("functions were replaced by tools: use bind_tools", param="functions")
@@ -153,32 +152,29 @@ class Call:
         return getattr(self._owner, name) if self._is_owners or name not in _PROVIDERS_OWN else None
 
 
-def first_answer(attempts: Sequence[tuple[str | None, Callable[[], T]]]) -> T:
-    """What the first of *attempts* returns that does not fail.
-
-    Args:
-        attempts: the model that is asked, and how.
+def first_answer(ask: Callable[[Call], T], calls: Sequence[Call]) -> T:
+    """What *ask* returns for the first of *calls* that does not fail.
 
     Raises:
         LASError: the last one's failure; or the first that says that the request itself is wrong, which no other model
             would take either.
     """
-    for model, attempt in attempts[:-1]:
+    for call in calls[:-1]:
         try:
-            return attempt()
+            return ask(call)
         except LASError as error:
-            _go_on_after(error, model)
-    return attempts[-1][1]()
+            _go_on_after(error, call.model)
+    return ask(calls[-1])
 
 
-async def afirst_answer(attempts: Sequence[tuple[str | None, Callable[[], Awaitable[T]]]]) -> T:
+async def afirst_answer(ask: Callable[[Call], Awaitable[T]], calls: Sequence[Call]) -> T:
     """Async form of :func:`first_answer`."""
-    for model, attempt in attempts[:-1]:
+    for call in calls[:-1]:
         try:
-            return await attempt()
+            return await ask(call)
         except LASError as error:
-            _go_on_after(error, model)
-    return await attempts[-1][1]()
+            _go_on_after(error, call.model)
+    return await ask(calls[-1])
 
 
 def _go_on_after(error: LASError, model: str | None) -> None:

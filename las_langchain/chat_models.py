@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing, closing, suppress
-from functools import partial
 from typing import Any, Literal, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -200,7 +199,7 @@ class ChatLAS(BaseChatModel):
             response = self._service.complete(target, body, max_retries=call.max_retries)
             return chat_result(response, target, self.output_version)
 
-        return first_answer([(call.model, partial(answer, call)) for call in self._calls(messages, stop, kwargs)])
+        return first_answer(answer, self._calls(messages, stop, kwargs))
 
     async def _agenerate(
         self,
@@ -214,8 +213,7 @@ class ChatLAS(BaseChatModel):
             response = await self._service.acomplete(target, body, max_retries=call.max_retries)
             return chat_result(response, target, self.output_version)
 
-        calls = self._calls(messages, stop, kwargs)
-        return await afirst_answer([(call.model, partial(answer, call)) for call in calls])
+        return await afirst_answer(answer, self._calls(messages, stop, kwargs))
 
     def _stream(
         self,
@@ -230,7 +228,7 @@ class ChatLAS(BaseChatModel):
             return StreamState(target, self.output_version), next(chunks), chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
-        state, first, rest = first_answer([(call.model, partial(begin, call)) for call in calls])
+        state, first, rest = first_answer(begin, calls)
         with closing(rest):
             for chunk in _chain(first, rest):
                 for generation in state.chunks(chunk):
@@ -251,7 +249,7 @@ class ChatLAS(BaseChatModel):
             return StreamState(target, self.output_version), await anext(chunks), chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
-        state, first, rest = await afirst_answer([(call.model, partial(begin, call)) for call in calls])
+        state, first, rest = await afirst_answer(begin, calls)
         async with aclosing(rest), aclosing(_achain(first, rest)) as chunks:
             async for chunk in chunks:
                 for generation in state.chunks(chunk):
@@ -262,7 +260,7 @@ class ChatLAS(BaseChatModel):
     def _calls(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Json) -> list[Call]:
         """The call as asked, then those to the fallbacks."""
         given = {name: value for name, value in renamed(kwargs).items() if value is not None}
-        given = checked({**given, **({} if stop is None else {"stop": stop})}, type(self).model_fields)
+        given = checked({**given, **({} if stop is None else {"stop": stop})}, type(self))
         models = [given.pop("model", self.model), *(given.pop("fallbacks", self.fallbacks) or ())]
         return [Call(self, model, models[0], messages, given) for model in models]
 

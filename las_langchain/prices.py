@@ -25,7 +25,7 @@ def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> 
         None where no price is known: for an unlisted model, or an answer without usage. The embedded models cost 0.
     """
     provider, _, name = model.partition("/")
-    if not usage or not any(usage.get(key) for key in ("prompt_tokens", "completion_tokens", "total_tokens")):
+    if not usage or not is_counted(usage):
         return None
     if provider == "local":
         return 0.0
@@ -33,6 +33,11 @@ def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> 
     if row.get("input_cost_per_token") is None or row.get("tiered_pricing"):
         return None
     return _Rates(row, usage.get("prompt_tokens") or 0, service_tier).cost(usage)
+
+
+def is_counted(usage: Json) -> bool:
+    """Whether *usage* says anything: litellm says zeros where the provider said nothing."""
+    return any(usage.get(key) for key in ("prompt_tokens", "completion_tokens", "total_tokens"))
 
 
 class _Rates:

@@ -15,8 +15,8 @@ _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostnam
 _REFUSED = ("not", "prefixItems", "uniqueItems", "patternProperties", "if", "dependentRequired", "dependentSchemas")
 
 # Keywords under which there is one schema, a list of them, or a dict of them by name.
-_ONE = ("items", "not", "additionalProperties")
-_SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
+_ONE = ("items", "additionalProperties")
+_SEVERAL = ("anyOf", "oneOf", "allOf")
 _NAMED = ("properties", "$defs", "definitions")
 
 

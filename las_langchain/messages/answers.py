@@ -10,7 +10,7 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from las_langchain.messages.blocks import MOVED, content_blocks, register
-from las_langchain.prices import cost_of
+from las_langchain.prices import cost_of, is_counted
 from las_langchain.providers import Target
 
 Json = dict[str, Any]
@@ -84,8 +84,7 @@ def _sort_call(call: Json, valid: list[ToolCall], invalid: list[InvalidToolCall]
 
 def usage_metadata(usage: Json | None) -> UsageMetadata | None:
     """OpenAI's ``usage`` as LangChain's; None where there is none."""
-    # litellm says zeros where the provider said nothing.
-    if not usage or not any(usage.get(key) for key in ("prompt_tokens", "completion_tokens", "total_tokens")):
+    if not usage or not is_counted(usage):
         return None
     prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
     result = UsageMetadata(
@@ -108,7 +107,7 @@ def usage_metadata(usage: Json | None) -> UsageMetadata | None:
 
 def kept_fields(message: Json) -> Json:
     """What a message or delta holds beside its text and tool calls, for ``additional_kwargs``."""
-    return {key: message[key] for key in sorted(MOVED) if message.get(key)}
+    return {key: message[key] for key in MOVED if message.get(key)}
 
 
 def response_metadata(response: Json, target: Target) -> Json:

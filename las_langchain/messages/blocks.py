@@ -12,7 +12,7 @@ from langchain_core.messages.block_translators import get_translator, register_t
 Json = dict[str, Any]
 Translate = Callable[[AIMessage], list[Any]]
 
-MOVED = frozenset({"reasoning_content", "thinking_blocks", "annotations", "citations", "images", "audio", "refusal"})
+MOVED = ("annotations", "audio", "citations", "images", "reasoning_content", "refusal", "thinking_blocks")
 """What version 0 keeps in ``additional_kwargs`` and version 1 in content blocks."""
 
 

@@ -19,7 +19,7 @@ from las_langchain.providers import Target
 Json = dict[str, Any]
 
 # What LangChain's own reading of a chunk would miss: these are read by this package's, which the provider's name finds.
-_SHOWN = blocks.MOVED - {"reasoning_content", "thinking_blocks"}
+_SHOWN = frozenset(blocks.MOVED) - {"reasoning_content", "thinking_blocks"}
 
 
 class StreamState:
