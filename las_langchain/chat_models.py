@@ -37,10 +37,11 @@ class ChatLAS(BaseChatModel):
         ChatLAS().invoke("What is the capital of France?")
         ChatLAS(model="openai/gpt-4o", temperature=0)
 
-    Fields left at None are not sent: the provider's own defaults hold. Each may also be an argument of one call, or be
-    bound. Other names that users know are taken too: ``max_completion_tokens``, ``request_timeout``, ``stop_sequences``
-    and ``base_url``. Keys, addresses, organizations, ``extra_headers`` and ``extra_body`` are for the provider of
-    ``model`` alone: a call to another provider's model, and a fallback, uses that one's own.
+    Fields left at None are not sent: the provider's own defaults hold. Those of the request, its key, address, waits
+    and retries may also be arguments of one call, or be bound. Other names that users know are taken too:
+    ``max_completion_tokens``, ``request_timeout``, ``stop_sequences`` and ``base_url``. Keys, addresses,
+    organizations, ``extra_headers`` and ``extra_body`` are for the provider of ``model`` alone: a call to another
+    provider's model, and a fallback, uses that one's own.
 
     A stream of several answers (``n``) has the first as its content and the others, whole, under
     ``additional_kwargs["candidates"]``.
@@ -306,7 +307,7 @@ class ChatLAS(BaseChatModel):
             kwargs: further request fields, such as ``parallel_tool_calls`` or ``response_format``.
 
         Raises:
-            BadRequestError: *tool_choice* names none of the tools.
+            BadRequestError: *tool_choice* names none of the tools, or *strict* cannot express a tool's schema.
         """
         converted = [openai_tool(tool, strict) for tool in tools]
         if tool_choice is not None and (choice := openai_tool_choice(tool_choice, converted)) is not None:
@@ -343,6 +344,7 @@ class ChatLAS(BaseChatModel):
 
         Raises:
             ValueError: no *schema*, or a *method* that there is not.
+            BadRequestError: *strict* is True and cannot express the schema.
             OutputParserException: from calls: the model refused, or its answer does not fit.
         """
         if method is None:

@@ -36,8 +36,8 @@ def media_part(block: Json, provider: str) -> Json:
     """OpenAI's content part for *block*.
 
     Args:
-        block: an ``image``, ``audio``, ``video`` or ``file`` block of LangChain's version 0 (``source_type``) or 1,
-            or an ``image`` or ``document`` block of Anthropic's (``source``).
+        block: an ``image``, ``audio``, ``video``, ``file`` or ``text-plain`` block of LangChain's version 0
+            (``source_type``) or 1, an ``image`` or ``document`` of Anthropic's (``source``), or Google's ``media``.
         provider: who is going to read it.
 
     Raises:
