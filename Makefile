@@ -39,6 +39,7 @@ bench: setup ## Run the benchmarks
 	$(BIN)/python benchmarks/local_tools.py
 	$(BIN)/python benchmarks/local_throughput.py
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/ledger.py
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv run --no-project --active --with langchain-litellm python benchmarks/chat_model.py
 
 lock: setup ## Resolve the newest versions into requirements.lock

@@ -9,18 +9,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from las_langchain.callers import calling
     from las_langchain.chat_models import ChatLAS, init_chat_model
     from las_langchain.embeddings import LASEmbeddings, init_embeddings
     from las_langchain.errors import LASError
+    from las_langchain.provider_factory import ProviderFactory
     from las_langchain.service import LiteLLMService, get_litellm_service
-    from las_langchain.settings import LASSettings, load_settings
+    from las_langchain.settings import LASSettings, LiteLLMConfig, load_settings
+    from las_langchain.tools import ToolDefinition
 
 __all__ = [
     "ChatLAS",
     "LASEmbeddings",
     "LASError",
     "LASSettings",
+    "LiteLLMConfig",
     "LiteLLMService",
+    "ProviderFactory",
+    "ToolDefinition",
+    "calling",
     "get_litellm_service",
     "init_chat_model",
     "init_embeddings",
@@ -33,7 +40,11 @@ _HOMES = {
     "LASEmbeddings": "embeddings",
     "LASError": "errors",
     "LASSettings": "settings",
+    "LiteLLMConfig": "settings",
     "LiteLLMService": "service",
+    "ProviderFactory": "provider_factory",
+    "ToolDefinition": "tools",
+    "calling": "callers",
     "get_litellm_service": "service",
     "init_chat_model": "chat_models",
     "init_embeddings": "embeddings",

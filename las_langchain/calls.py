@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
-from las_langchain.errors import BadRequestError, ContextWindowExceededError, LASError
+from las_langchain.errors import BadRequestError, LASError
+from las_langchain.exchanges import Exchange
 from las_langchain.keys import ApiKey
 from las_langchain.messages import to_openai
 from las_langchain.providers import Target
 from las_langchain.structured import response_format
+from las_langchain.tries import is_final
 
 if TYPE_CHECKING:
     from las_langchain.chat_models import ChatLAS
@@ -113,37 +114,45 @@ class Call:
         """The key for this call, if it is not the settings'."""
         return cast("ApiKey | str | None", self._value("api_key"))
 
-    @property
-    def max_retries(self) -> int | None:
-        """Further tries after a failure; None: the settings'."""
-        return cast("int | None", self._value("max_retries"))
-
-    def request(self, key: SecretStr | None) -> tuple[Target, Json]:
-        """Where the call goes, and OpenAI's request.
+    def exchange(self, key: SecretStr | None, *, stream: bool = False) -> Exchange:
+        """The call, not sent yet.
 
         Args:
             key: what :attr:`key` resolved to.
+            stream: whether the answer is to come in chunks.
 
         Raises:
             LASError: no such model, no key for it, or a message that cannot be sent.
         """
-        target = self._target(key)
+        if self._fields.keys() & {"functions", "function_call"}:
+            raise BadRequestError("functions were replaced by tools: use bind_tools", param="functions")
+        return self._owner._service.exchange(
+            "chat", self._target(key), self._request, stream=stream, max_retries=self._value("max_retries")
+        )
+
+    def _request(self, target: Target) -> Json:
+        """OpenAI's request, in the words of *target*, which may be the settings' fallback for the model."""
+        return {"messages": to_openai(self._messages, target.provider), **self._fields}
+
+    @cached_property
+    def _fields(self) -> Json:
         others = {name: value for name, value in self._given.items() if name not in _FIELDS}
         body = {**{name: self._value(name) for name in REQUEST_FIELDS}, **self._value("model_kwargs"), **others}
-        if body.keys() & {"functions", "function_call"}:
-            raise BadRequestError("functions were replaced by tools: use bind_tools", param="functions")
         body["response_format"] = response_format(body["response_format"])
-        sent = {name: value for name, value in body.items() if value is not None}
-        return target, {"messages": to_openai(self._messages, target.provider), **sent}
+        return {name: value for name, value in body.items() if value is not None}
 
     def _target(self, key: SecretStr | None) -> Target:
-        target = self._owner._service.target(
-            self.model, api_key=key, api_base=self._value("api_base"), transport=self._value("transport")
-        )
-        waits = {name: value for name in ("timeout", "stream_timeout") if (value := self._value(name)) is not None}
         organization = self._value("organization")
         named = {"OpenAI-Organization": organization} if organization else {}
-        return replace(target, headers={**target.headers, **named, **(self._value("extra_headers") or {})}, **waits)
+        return self._owner._service.target(
+            self.model,
+            api_key=key,
+            api_base=self._value("api_base"),
+            transport=self._value("transport"),
+            timeout=self._value("timeout"),
+            stream_timeout=self._value("stream_timeout"),
+            headers={**named, **(self._value("extra_headers") or {})} or None,
+        )
 
     def _value(self, name: str) -> Any:
         """The call's own argument, else the chat model's field; what is another provider's counts as not given."""
@@ -179,7 +188,6 @@ async def afirst_answer(ask: Callable[[Call], Awaitable[T]], calls: Sequence[Cal
 
 def _go_on_after(error: LASError, model: str | None) -> None:
     """Note why the next model is asked; raises *error* where that would say the same."""
-    wrong = isinstance(error, BadRequestError) and error.status_code == 400
-    if wrong and not isinstance(error, ContextWindowExceededError):
+    if is_final(error):
         raise error
     logger.warning("%s failed, asking the next model: %s", model, error)

@@ -46,8 +46,18 @@ def provider_of(model: str) -> str | None:
 
 def models_of(provider: str) -> list[str]:
     """The names, without the provider's prefix, of all models that the table lists for *provider*, sorted."""
-    names = (name for name, row in model_table().items() if _family(row.get("litellm_provider")) == provider)
-    return sorted({name.removeprefix(f"{provider}/") for name in names})
+    return list(_models_by_provider().get(provider, ()))
+
+
+@cache
+def _models_by_provider() -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for name, row in model_table().items():
+        provider = _family(row.get("litellm_provider"))
+        # Some rows are prices of a whole region or contract, not models.
+        if provider and "*" not in name:
+            found.setdefault(provider, set()).add(name.removeprefix(f"{provider}/"))
+    return {provider: sorted(names) for provider, names in found.items()}
 
 
 # The table splits some providers by wire format; these are the prefixes that their models are called by.

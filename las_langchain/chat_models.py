@@ -25,6 +25,7 @@ from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import nearest
 from las_langchain.structured import Method, Schema, response_format, structured_request, with_raw
 from las_langchain.tools import ToolLike, openai_tool, openai_tool_choice
+from las_langchain.transports.background import BACKGROUND
 
 Json = dict[str, Any]
 
@@ -196,9 +197,9 @@ class ChatLAS(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         def answer(call: Call) -> ChatResult:
-            target, body = call.request(resolve_key(call.key))
-            response = self._service.complete(target, body, max_retries=call.max_retries)
-            return chat_result(response, target, self.output_version)
+            exchange = call.exchange(resolve_key(call.key))
+            response = BACKGROUND.run(exchange.complete())
+            return chat_result(response, exchange.target, self.output_version)
 
         return first_answer(answer, self._calls(messages, stop, kwargs))
 
@@ -210,9 +211,9 @@ class ChatLAS(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         async def answer(call: Call) -> ChatResult:
-            target, body = call.request(await aresolve_key(call.key))
-            response = await self._service.acomplete(target, body, max_retries=call.max_retries)
-            return chat_result(response, target, self.output_version)
+            exchange = call.exchange(await aresolve_key(call.key))
+            response = await exchange.complete()
+            return chat_result(response, exchange.target, self.output_version)
 
         return await afirst_answer(answer, self._calls(messages, stop, kwargs))
 
@@ -224,9 +225,10 @@ class ChatLAS(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         def begin(call: Call) -> tuple[StreamState, Json, Generator[Json]]:
-            target, body = call.request(resolve_key(call.key))
-            chunks = self._service.stream(target, body, max_retries=call.max_retries)
-            return StreamState(target, self.output_version), next(chunks), chunks
+            exchange = call.exchange(resolve_key(call.key), stream=True)
+            chunks = BACKGROUND.iterate(exchange.chunks())
+            first = next(chunks)
+            return StreamState(exchange.target, self.output_version), first, chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
         state, first, rest = first_answer(begin, calls)
@@ -245,9 +247,10 @@ class ChatLAS(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         async def begin(call: Call) -> tuple[StreamState, Json, AsyncGenerator[Json]]:
-            target, body = call.request(await aresolve_key(call.key))
-            chunks = self._service.astream(target, body, max_retries=call.max_retries)
-            return StreamState(target, self.output_version), await anext(chunks), chunks
+            exchange = call.exchange(await aresolve_key(call.key), stream=True)
+            chunks = exchange.chunks()
+            first = await anext(chunks)
+            return StreamState(exchange.target, self.output_version), first, chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
         state, first, rest = await afirst_answer(begin, calls)
@@ -271,7 +274,7 @@ class ChatLAS(BaseChatModel):
         given = kwargs.get("stream_options") or {**self.model_kwargs, **(kwargs.get("model_kwargs") or {})}.get(
             "stream_options", {}
         )
-        return {**kwargs, "stream_options": {"include_usage": True, **given}} if usage else kwargs
+        return {**kwargs, "stream_options": {"include_usage": usage, **given}}
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         # Listeners and `streaming` ask for a stream where invoke and generate owe all answers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from las_langchain.batches import LIMITS, Limits, checked_sizes, concurrently, divided, least_tokens, vectors_of
@@ -158,12 +158,10 @@ class EmbeddingCall:
 
     async def _target(self) -> Target:
         fields, key = self._fields, await aresolve_key(self._fields.api_key)
-        target = self._service.target(self._model, api_key=key, api_base=fields.api_base)
-        if fields.timeout is not None:
-            target = replace(target, timeout=fields.timeout)
-        if fields.organization is not None:
-            target = replace(target, headers={**target.headers, "OpenAI-Organization": fields.organization})
-        return target
+        organization = {"OpenAI-Organization": fields.organization} if fields.organization is not None else None
+        return self._service.target(
+            self._model, api_key=key, api_base=fields.api_base, timeout=fields.timeout, headers=organization
+        )
 
     def _request_fields(self, target: Target) -> Json:
         given = {name: getattr(self._fields, name) for name in REQUEST_FIELDS}

@@ -11,6 +11,7 @@
     ├── ModelNotFoundError            404  no such model or provider
     ├── APITimeoutError               408  retryable
     ├── RateLimitError                429  retryable; see ``retry_after``
+    │   └── BudgetExceededError       429  a budget of this installation is spent; final until its period ends
     └── APIError                      5xx  the provider failed; retryable
         ├── APIConnectionError        502  it could not be reached, or the connection broke
         └── ServiceUnavailableError   503
@@ -130,6 +131,14 @@ class RateLimitError(LASError, core.ModelRateLimitError):
     status_code = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class BudgetExceededError(RateLimitError):
+    """The budget of all calls, or of the caller's key, is spent; ``retry_after`` says when its period ends."""
+
+    type = "insufficient_quota"
+    code = "budget_exceeded"
+    is_retryable = False
 
 
 class APIError(LASError, core.ModelAPIError):

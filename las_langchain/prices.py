@@ -74,3 +74,31 @@ class _Rates:
     def _rate(self, key: str, default: float) -> float:
         found = (self._row.get(key + suffix) for suffix in self._suffixes)
         return next((rate for rate in found if rate is not None), default)
+
+
+def speech_cost(model: str, text: str) -> float | None:
+    """The price of *text* spoken by *model*, in US dollars; None where no price per character is known."""
+    provider, _, name = model.partition("/")
+    price = model_info(provider, name).get("input_cost_per_character")
+    return None if price is None else float(price) * len(text)
+
+
+def transcription_cost(model: str, answer: Json) -> float | None:
+    """The price of a transcription in US dollars.
+
+    Args:
+        model: its id, ``provider/model``.
+        answer: OpenAI's answer: its ``usage``, in tokens or in seconds, or else its ``duration`` in seconds.
+
+    Returns:
+        None where no price is known, or the answer says neither.
+    """
+    provider, _, name = model.partition("/")
+    row, usage = model_info(provider, name), answer.get("usage") or {}
+    if usage.get("type") == "tokens":
+        price_in, price_out = row.get("input_cost_per_audio_token"), row.get("output_cost_per_token")
+        if price_in is None or price_out is None:
+            return None
+        return float((usage.get("input_tokens") or 0) * price_in + (usage.get("output_tokens") or 0) * price_out)
+    seconds, price = usage.get("seconds") or answer.get("duration"), row.get("input_cost_per_second")
+    return None if seconds is None or price is None else float(seconds) * float(price)

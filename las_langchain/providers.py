@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from pydantic import SecretStr
 
 from las_langchain.catalog import litellm_providers, models_of, provider_of
+from las_langchain.deployments import DeploymentSettings, ProviderSettings, alias_of
 from las_langchain.errors import AuthenticationError, BadRequestError, ConfigurationError, ModelNotFoundError
-from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, ProviderSettings, local_chat_model, nearest
+from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model, nearest
+
+if TYPE_CHECKING:
+    from las_langchain.setups import Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Provider:
         docs: where its models and keys are described.
         litellm_name: litellm's prefix for it, where that differs from *name*.
         signs_with: credentials of this machine that litellm finds by itself, in place of a key.
+        option_variables: litellm's arguments that have variables of their own, first wins.
+        key_options: litellm's arguments in the settings' ``options`` that stand in for a key.
     """
 
     name: str
@@ -41,6 +47,8 @@ class Provider:
     base_url_variables: tuple[str, ...] = ()
     litellm_name: str | None = None
     signs_with: str | None = None
+    option_variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    key_options: tuple[str, ...] = ()
 
     @property
     def keyless(self) -> bool:
@@ -85,11 +93,15 @@ PROVIDERS: dict[str, Provider] = {
         ),
         Provider(
             "huggingface", "Hugging Face", "huggingface/meta-llama/Llama-3.2-3B-Instruct", ("many models", "tools"),
-            _DOCS + "huggingface", ("HF_TOKEN", "HUGGINGFACE_API_KEY"), base_url_variables=("HF_API_BASE",),
+            _DOCS + "huggingface", ("HF_TOKEN", "HUGGINGFACE_API_KEY"), base_url="https://router.huggingface.co/v1",
+            base_url_variables=("HF_API_BASE", "HUGGINGFACE_API_BASE"),
+            # litellm's own prefix asks the hub for a model's length, four times a call and in the event loop's way.
+            litellm_name="hosted_vllm",
         ),
         Provider(
             "together_ai", "Together AI", "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo",
             ("fast inference", "tools", "embeddings"), _DOCS + "togetherai", ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+            base_url_variables=("TOGETHER_AI_API_BASE",),
         ),
         Provider(
             "deepseek", "DeepSeek", "deepseek/deepseek-chat", ("code", "reasoning", "tools"), _DOCS + "deepseek",
@@ -98,10 +110,18 @@ PROVIDERS: dict[str, Provider] = {
         Provider(
             "azure", "Azure OpenAI", "azure/gpt-4", ("enterprise", "vision", "tools", "embeddings"), _DOCS + "azure",
             ("AZURE_API_KEY", "AZURE_OPENAI_API_KEY"), base_url_variables=("AZURE_API_BASE", "AZURE_OPENAI_ENDPOINT"),
+            option_variables={"api_version": ("AZURE_API_VERSION", "OPENAI_API_VERSION")},
+            key_options=("azure_ad_token", "azure_ad_token_provider", "client_secret", "azure_password"),
         ),
         Provider(
             "bedrock", "AWS Bedrock", "bedrock/anthropic.claude-3-sonnet",
             ("enterprise", "vision", "tools", "embeddings"), _DOCS + "bedrock", signs_with="the AWS credentials",
+            base_url_variables=("AWS_BEDROCK_RUNTIME_ENDPOINT",),
+            option_variables={
+                "aws_access_key_id": ("AWS_ACCESS_KEY_ID",), "aws_secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+                "aws_session_token": ("AWS_SESSION_TOKEN",),
+                "aws_region_name": ("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"),
+            },
         ),
         Provider(
             "vllm", "vLLM", "vllm/model-name", ("self-hosted", "tools", "vision", "embeddings"), _DOCS + "vllm",
@@ -127,6 +147,12 @@ class Target:
         timeout: longest wait for the first byte, in seconds.
         stream_timeout: longest silence between two chunks, in seconds.
         transport: how it is reached: ``litellm``, or ``local`` for what runs in this process.
+        defaults: fields of requests that name none themselves.
+        asked: the model as the caller named it, where that is an alias.
+        alias: that alias, or the pattern that the name fits; its deployments take turns.
+        deployment: litellm's id of the alias's deployment that this is.
+        overrides: what was given in place of the settings', to be kept with another deployment.
+        setup: what the service made of its settings when the call began.
     """
 
     provider: str
@@ -134,11 +160,17 @@ class Target:
     litellm_model: str
     api_base: str | None = None
     api_key: SecretStr | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeout: float = 120
     stream_timeout: float = 60
     transport: str = "litellm"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    asked: str | None = None
+    alias: str | None = None
+    deployment: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    setup: Setup | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -146,47 +178,114 @@ class Target:
         return f"{self.provider}/{self.model}"
 
 
+CHAT_FIELDS = frozenset(
+    "messages temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
+    "user response_format seed tools tool_choice parallel_tool_calls logprobs top_logprobs modalities audio prediction "
+    "reasoning_effort verbosity service_tier store metadata web_search_options safety_identifier prompt_cache_key "
+    "stream_options functions function_call "
+    # Not OpenAI's, but of several providers:
+    "top_k thinking extra_body extra_headers".split()
+)
+"""The fields of a chat request that are passed on."""
+
 # A model's name becomes part of URLs and of litellm's routing, so its alphabet is closed.
 _NAME = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
 _UNSAFE = ("..", "//")
 
 
-def resolve(
-    name: str,
-    settings: LASSettings,
-    *,
-    api_key: SecretStr | None = None,
-    api_base: str | None = None,
-    transport: str | None = None,
-) -> Target:
+class Overrides(TypedDict, total=False):
+    """What a call may say about its way in place of the settings; None counts as not said.
+
+    Attributes:
+        api_key: the key.
+        api_base: the address.
+        transport: how to reach the model.
+        timeout: longest wait for the first byte, in seconds.
+        stream_timeout: longest silence between two chunks, in seconds.
+        headers: headers beside the settings'.
+    """
+
+    api_key: SecretStr | None
+    api_base: str | None
+    transport: str | None
+    timeout: float | None
+    stream_timeout: float | None
+    headers: Mapping[str, str] | None
+
+
+def resolve(name: str, settings: LASSettings, **overrides: Unpack[Overrides]) -> Target:
     """Find the provider, address and key for a model.
 
     Args:
-        name: ``provider/model``, or a bare name: publicly listed (``gpt-4o``), else the default provider's.
+        name: ``provider/model``, an alias, or a bare name: publicly listed (``gpt-4o``), else the default provider's.
         settings: where keys, addresses and timeouts come from.
-        api_key: a key to use instead.
-        api_base: an address to use instead.
-        transport: how to reach the model; None: the best way that there is.
+        overrides: what to use instead.
+
+    Returns:
+        For an alias, its first deployment.
 
     Raises:
         ModelNotFoundError: the name is not well-formed, or names no known provider.
-        BadRequestError: the model cannot be reached by *transport*.
+        BadRequestError: the model cannot be reached by the wanted transport, or an alias was given a key or an address.
         AuthenticationError: the provider needs a key and none is set; the message names the variable.
     """
-    provider, model = split_name(name, settings)
+    alias = alias_of(name, settings.models)
+    if alias is None:
+        return _resolved(name, settings, overrides)
+    for own in ("api_key", "api_base"):
+        if overrides.get(own) is not None:
+            raise BadRequestError(f"{own}: the alias {name!r} has deployments with their own", param=own)
+    first = settings.models[alias].deployments[0]
+    return replace(deployed(first, name, settings, overrides), asked=name, alias=alias)
+
+
+def deployed(deployment: DeploymentSettings, name: str, settings: LASSettings, overrides: Overrides) -> Target:
+    """Where a call to one deployment of an alias goes.
+
+    Args:
+        deployment: which one.
+        name: the model as the caller named it, whose end stands for a ``*`` in the deployment's.
+        settings: where keys, addresses and timeouts come from that the deployment does not say.
+        overrides: as for :func:`resolve`.
+
+    Raises:
+        LASError: as :func:`resolve`.
+    """
+    model = name if deployment.model == "*" else _filled_in(deployment.model, name)
+    own: Overrides = {"api_key": deployment.api_key, "api_base": deployment.base_url, "timeout": deployment.timeout}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    target = _resolved(model, settings, cast("Overrides", {**own, **given}))
+    defaults = {key: value for key, value in deployment.options.items() if key in CHAT_FIELDS}
+    options = {key: value for key, value in deployment.options.items() if key not in CHAT_FIELDS}
+    return replace(
+        target,
+        options={**target.options, **options},
+        defaults={**target.defaults, **defaults},
+        overrides=given,
+    )
+
+
+def _filled_in(pattern: str, name: str) -> str:
+    return pattern.replace("*", name.partition("/")[2] or name) if "*" in pattern else pattern
+
+
+def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
+    provider, model = _split(name, settings)
     row = PROVIDERS.get(provider)
     given = settings.providers.get(provider, ProviderSettings.model_validate({}))
+    defaults = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
     return Target(
         provider=provider,
         model=model,
         litellm_model=f"{(row and row.litellm_name) or provider}/{model}",
-        api_base=api_base or given.base_url or _base_url(provider, row, settings),
-        api_key=api_key or _key(provider, row, given, settings),
-        headers=given.headers,
-        options=given.options,
-        timeout=settings.timeout,
-        stream_timeout=settings.stream_timeout,
-        transport=_transport(provider, transport),
+        api_base=overrides.get("api_base") or given.base_url or _base_url(provider, row, settings),
+        api_key=overrides.get("api_key") or _key(provider, row, given, settings),
+        headers={**given.headers, **(overrides.get("headers") or {})},
+        options={**_options(row, settings, given.options), **given.options},
+        timeout=overrides.get("timeout") or settings.timeout,
+        stream_timeout=overrides.get("stream_timeout") or settings.stream_timeout,
+        transport=_transport(provider, overrides.get("transport")),
+        defaults={key: value for key, value in defaults.items() if value is not None},
     )
 
 
@@ -198,11 +297,18 @@ def _transport(provider: str, wanted: str | None) -> str:
 
 
 def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
-    """The provider and the bare name of a model.
+    """The provider and the bare name of a model; of an alias, those of its first deployment.
 
     Raises:
         ModelNotFoundError: as :func:`resolve`.
     """
+    alias = alias_of(name, settings.models)
+    if alias is not None:
+        return _split(_filled_in(settings.models[alias].deployments[0].model, name), settings)
+    return _split(name, settings)
+
+
+def _split(name: str, settings: LASSettings) -> tuple[str, str]:
     if not _NAME.fullmatch(name) or any(part in name for part in _UNSAFE) or name.startswith("/"):
         shown = name if len(name) <= 60 else name[:60] + "…"
         raise ModelNotFoundError(f"Not a model name: {shown!r}; expected provider/model", param="model")
@@ -215,7 +321,7 @@ def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
     default = settings.default_provider or settings.model.partition("/")[0]
     if not rest and _known(default):
         return default, name
-    hint = nearest(prefix, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
+    hint = nearest(prefix, [*settings.models, *PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
     raise ModelNotFoundError(f"Unknown provider {prefix!r} in model {name!r}{hint}", param="model")
 
 
@@ -233,7 +339,7 @@ def model_id(model: str, provider: str | None = None) -> str:
 
 
 def check_configured(settings: LASSettings) -> None:
-    """Check that every ``[providers.…]`` entry of *settings* is about a provider that there is.
+    """Check that the entries of *settings* are about providers that there are.
 
     Raises:
         ConfigurationError: one is not; the message names the nearest.
@@ -242,6 +348,31 @@ def check_configured(settings: LASSettings) -> None:
         if not _known(name):
             hint = nearest(name, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
             raise ConfigurationError(f"[providers.{name}]: unknown provider{hint}", param="providers")
+    for alias, entry in settings.models.items():
+        names = [deployment.model for deployment in entry.deployments]
+        for name in (*names, *entry.fallbacks, *entry.context_window_fallbacks):
+            _check_entry(alias, name, settings)
+
+
+def _check_entry(alias: str, name: str, settings: LASSettings) -> None:
+    if name == "*":
+        return
+    try:
+        split_name(name.replace("*", "any"), settings)
+    except ModelNotFoundError as error:
+        raise ConfigurationError(f"[models.{alias}]: {error}", param="models") from None
+
+
+def known_provider(name: str) -> str:
+    """*name*, if there is such a provider.
+
+    Raises:
+        ModelNotFoundError: there is not; the message names the nearest.
+    """
+    if not _known(name):
+        hint = nearest(name, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
+        raise ModelNotFoundError(f"Unknown provider {name!r}{hint}", param="provider")
+    return name
 
 
 def _known(provider: str) -> bool:
@@ -265,12 +396,25 @@ def _base_url(provider: str, row: Provider | None, settings: LASSettings) -> str
     return next(filter(None, values), row.base_url if row else None)
 
 
+def _options(row: Provider | None, settings: LASSettings, given: Mapping[str, Any]) -> dict[str, str]:
+    """litellm's arguments out of their variables, which it would not find in ``.env``."""
+    variables = row.option_variables if row else {}
+    found = {name: next(filter(None, map(settings.variable, names)), None) for name, names in variables.items()}
+    if not _AWS_CREDENTIALS.isdisjoint(given):
+        # litellm would join the keys of the settings with the session's token of the environment.
+        found = {**found, **dict.fromkeys(_AWS_CREDENTIALS), "aws_session_token": ""}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+_AWS_CREDENTIALS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws_session_token"})
+
+
 def _key(provider: str, row: Provider | None, given: ProviderSettings, settings: LASSettings) -> SecretStr | None:
     if given.api_key:
         return given.api_key
     variables = row.key_variables if row else (f"{variable_prefix(provider)}_API_KEY",)
     value = next(filter(None, (settings.variable(name) for name in variables)), None)
-    if value is None and row and not row.keyless:
+    if value is None and row and not row.keyless and given.options.keys().isdisjoint(row.key_options):
         raise AuthenticationError(
             f"No key for {row.title}: set {row.key_variables[0]} in the environment or in .env", provider=provider
         )
@@ -279,11 +423,21 @@ def _key(provider: str, row: Provider | None, given: ProviderSettings, settings:
 
 def available_models(settings: LASSettings) -> list[str]:
     """The ids of the models that can be called as things are: embedded, default, and those of providers with a key."""
-    ids = {settings.model, settings.embedding_model, EMBEDDED_EMBEDDINGS, local_chat_model(settings.local_model)}
+    defaults = (_full_name(model, settings) for model in (settings.model, settings.embedding_model))
+    ids = {*defaults, EMBEDDED_EMBEDDINGS, local_chat_model(settings.local_model)}
+    ids.update(alias for alias in settings.models if "*" not in alias)
     for name, row in PROVIDERS.items():
         if row.key_variables and missing_variable(row, settings) is None:
             ids.update(f"{name}/{model}" for model in models_of(name))
     return sorted(ids, key=lambda model: (not model.startswith("local/"), model))
+
+
+def _full_name(model: str, settings: LASSettings) -> str:
+    try:
+        return "/".join(split_name(model, settings))
+    except ModelNotFoundError:
+        # What is wrong with a default model is said by the calls to it.
+        return model
 
 
 def known_models(provider: str, settings: LASSettings) -> list[str]:
@@ -292,10 +446,7 @@ def known_models(provider: str, settings: LASSettings) -> list[str]:
     Raises:
         ModelNotFoundError: there is no such provider.
     """
-    if not _known(provider):
-        hint = nearest(provider, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
-        raise ModelNotFoundError(f"Unknown provider {provider!r}{hint}", param="provider")
-    if provider == "local":
+    if known_provider(provider) == "local":
         return [name for name in available_models(settings) if name.startswith("local/")]
     return [f"{provider}/{model}" for model in models_of(provider)]
 

@@ -1,121 +1,222 @@
-"""The one door that every call goes through: it finds the provider, picks the transport and retries."""
+"""The one door that every call goes through: budgets, cache, retries, deployments, fallbacks, costs and usage."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, closing
+import threading
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
 from functools import cache, cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Unpack
 
-from las_langchain.errors import APIError, LASError
-from las_langchain.providers import Target, check_configured, resolve, split_name
+from las_langchain.completions import Completions
+from las_langchain.exchanges import Exchange
+from las_langchain.listing import Listing, ModelsLister
+from las_langchain.providers import Overrides, Target, resolve, split_name
+from las_langchain.records import Observer, Operation
 from las_langchain.settings import LASSettings, load_settings
-from las_langchain.transports import Transport
+from las_langchain.setups import Setup
+from las_langchain.tracing import open_tracing
+from las_langchain.transports import SpeechAnswer, Transport
+from las_langchain.transports.background import BACKGROUND
+from las_langchain.tries import Request
+
+if TYPE_CHECKING:
+    from las_langchain.transports.litellm import LiteLLMTransport
+    from las_langchain.usage import Ledger
 
 Json = dict[str, Any]
-T = TypeVar("T")
-
-FIRST_DELAY = 0.5
-"""Seconds before the first retry; doubled for each further one, with jitter."""
-LONGEST_DELAY = 30.0
-"""Longest wait before a retry, in seconds; a provider that asks for more is not retried."""
 
 
-class LiteLLMService:
-    """Chat and embeddings of every provider, and of the embedded models, as OpenAI-shaped dicts.
+class LiteLLMService(Completions):
+    """Chat, embeddings, speech and transcription of every provider, and of the embedded models.
 
-    It holds no connection and no event loop: one instance serves any number of threads and loops.
+    It holds no connection and no event loop: one instance serves any number of threads and loops. The settings may be
+    changed at any time; a call keeps those that it began with.
 
     Args:
         settings: keys, addresses, timeouts, retries; read from the environment if left out.
+
+    Attributes:
+        tracing: tells OpenTelemetry of the calls; None: it is not set up.
 
     Raises:
         ConfigurationError: the settings are wrong; the message names the variable or entry.
     """
 
     def __init__(self, settings: LASSettings | None = None) -> None:
-        self.settings = settings or load_settings()
-        check_configured(self.settings)
+        self._lock = threading.Lock()
+        self._setup = Setup(settings or load_settings())
+        self.tracing = open_tracing(self.settings)
+        self._observers: tuple[Observer, ...] = (self.tracing,) if self.tracing else ()
+        self._lister = ModelsLister()
 
-    def target(self, model: str | None = None, **overrides: Any) -> Target:
+    @property
+    def settings(self) -> LASSettings:
+        """The settings that calls begin with from now on."""
+        return self._setup.settings
+
+    @property
+    def config(self) -> LASSettings:
+        """Another name of :attr:`settings`, which may be assigned to."""
+        return self.settings
+
+    @config.setter
+    def config(self, settings: LASSettings) -> None:
+        with self._lock:
+            self._setup = Setup(settings, self._setup)
+        self._setup_litellm()
+
+    def update_config(self, **changes: Any) -> LASSettings:
+        """Change settings for the calls that begin from now on: all of *changes*, or, if one is wrong, none.
+
+        Args:
+            changes: as for :meth:`~las_langchain.settings.LASSettings.updated`; ``default_model`` and
+                ``<provider>_api_key`` are understood too.
+
+        Returns:
+            The settings that hold now.
+
+        Raises:
+            ConfigurationError: a name is unknown, or a value invalid.
+        """
+        with self._lock:
+            self._setup = setup = Setup(self.settings.updated(**changes), self._setup)
+        self._setup_litellm()
+        return setup.settings
+
+    def _setup_litellm(self) -> None:
+        """Hand litellm the callbacks that the settings name; done by itself whenever they change."""
+        if self.settings.callbacks or "_litellm" in self.__dict__:
+            self._litellm.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What every call used and cost; None: ``enable_cost_tracking`` is off."""
+        return self._setup.ledger
+
+    def observe(self, observer: Observer) -> None:
+        """Tell *observer* of every call from now on."""
+        self._observers = (*self._observers, observer)
+
+    def target(self, model: str | None = None, **overrides: Unpack[Overrides]) -> Target:
         """Where calls to *model* (default: the settings' chat model) go.
 
         Args:
             model: as in :func:`~las_langchain.providers.resolve`.
-            overrides: ``api_key``, ``api_base`` and ``transport`` to use instead of the settings'.
+            overrides: what to use instead of the settings.
 
         Raises:
             ModelNotFoundError: no such provider.
             AuthenticationError: the provider's key is not set.
         """
-        return resolve(model or self.settings.model, self.settings, **overrides)
+        setup = self._setup
+        target = resolve(model or setup.settings.model, setup.settings, **overrides)
+        return replace(target, setup=setup)
 
-    def complete(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
-        """Answer a chat request.
+    def exchange(
+        self,
+        operation: Operation,
+        target: Target,
+        request: Request,
+        *,
+        stream: bool = False,
+        max_retries: int | None = None,
+    ) -> Exchange:
+        """One request, not sent yet.
+
+        Args:
+            operation: what is asked for.
+            target: from :meth:`target`.
+            request: OpenAI's request without ``model`` and ``stream``, or a function that makes it for the model that
+                is about to be asked, which may be a fallback of another provider.
+            stream: whether the answer is to come in chunks.
+            max_retries: further tries after a retryable failure; default: the settings'.
+        """
+        setup = target.setup or self._setup
+        return Exchange(
+            setup, operation, target, request, self._find, self._observers, stream=stream, max_retries=max_retries
+        )
+
+    async def acomplete(self, target: Target, body: Request, *, max_retries: int | None = None) -> Json:
+        """Answer a chat request; cancelling it cancels the call.
 
         Args:
             target: from :meth:`target`.
-            body: OpenAI's request without ``model`` and ``stream``.
-            max_retries: further tries after a retryable failure; default: the settings'.
+            body: as for :meth:`exchange`.
+            max_retries: as for :meth:`exchange`.
 
         Returns:
-            A ``chat.completion``.
+            A ``chat.completion``; with ``cache_hit`` where it came out of the cache.
 
         Raises:
-            LASError: whatever went wrong, after the retries.
+            LASError: whatever went wrong, after the retries and fallbacks.
         """
-        return self._retry(lambda: self._transport(target).complete(target, body), max_retries)
+        return await self.exchange("chat", target, body, max_retries=max_retries).complete()
 
-    async def acomplete(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
-        """Async form of :meth:`complete`; cancelling it cancels the call."""
-        transport = await self._atransport(target)
-        return await self._aretry(lambda: transport.acomplete(target, body), max_retries)
+    def complete(self, target: Target, body: Request, *, max_retries: int | None = None) -> Json:
+        """Sync form of :meth:`acomplete`."""
+        return BACKGROUND.run(self.acomplete(target, body, max_retries=max_retries))
 
-    def stream(self, target: Target, body: Json, *, max_retries: int | None = None) -> Generator[Json]:
-        """Answer a chat request in chunks, the usage in the last one; arguments as for :meth:`complete`.
+    def astream(self, target: Target, body: Request, *, max_retries: int | None = None) -> AsyncGenerator[Json]:
+        """Answer a chat request in chunks; arguments and failures as for :meth:`acomplete`.
 
-        Only a stream that has not begun is retried. Closing the iterator closes the connection.
+        The usage comes in a last chunk without choices if ``stream_options.include_usage`` asks for it. Only a stream
+        that has not begun is retried. Closing the iterator closes the connection.
         """
+        return self.exchange("chat", target, body, stream=True, max_retries=max_retries).chunks()
 
-        def begin() -> tuple[Json, Generator[Json]]:
-            chunks = self._transport(target).stream(target, body)
-            return _begun(next(chunks, None)), chunks
+    def stream(self, target: Target, body: Request, *, max_retries: int | None = None) -> Generator[Json]:
+        """Sync form of :meth:`astream`."""
+        return BACKGROUND.iterate(self.astream(target, body, max_retries=max_retries))
 
-        first, rest = self._retry(begin, max_retries)
-        with closing(rest):
-            yield first
-            yield from rest
-
-    async def astream(self, target: Target, body: Json, *, max_retries: int | None = None) -> AsyncGenerator[Json]:
-        """Async form of :meth:`stream`."""
-
-        transport = await self._atransport(target)
-
-        async def begin() -> tuple[Json, AsyncGenerator[Json]]:
-            chunks = transport.astream(target, body)
-            return _begun(await anext(chunks, None)), chunks
-
-        first, rest = await self._aretry(begin, max_retries)
-        async with aclosing(rest):
-            yield first
-            async for chunk in rest:
-                yield chunk
-
-    def embed(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
+    async def aembed(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
         """Answer an embeddings request (``input``, ``dimensions``, ``encoding_format``, ``user``).
 
         Raises:
             LASError: whatever went wrong, after the retries.
         """
-        return self._retry(lambda: self._transport(target).embed(target, body), max_retries)
+        return await self.exchange("embeddings", target, body, max_retries=max_retries).embed()
 
-    async def aembed(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
-        """Async form of :meth:`embed`."""
-        transport = await self._atransport(target)
-        return await self._aretry(lambda: transport.aembed(target, body), max_retries)
+    def embed(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
+        """Sync form of :meth:`aembed`."""
+        return BACKGROUND.run(self.aembed(target, body, max_retries=max_retries))
+
+    async def aspeak(self, target: Target, body: Json, *, max_retries: int | None = None) -> SpeechAnswer:
+        """Answer a speech request (``input``, ``voice``, ``response_format``, ``speed``, ``instructions``).
+
+        Raises:
+            LASError: whatever went wrong, after the retries.
+        """
+        return await self.exchange("speech", target, body, max_retries=max_retries).speak()
+
+    def speak(self, target: Target, body: Json, *, max_retries: int | None = None) -> SpeechAnswer:
+        """Sync form of :meth:`aspeak`."""
+        return BACKGROUND.run(self.aspeak(target, body, max_retries=max_retries))
+
+    async def atranscribe(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
+        """Answer a transcription request: ``file`` (name, bytes, content type), ``language``, ``prompt`` and so on.
+
+        Raises:
+            LASError: whatever went wrong, after the retries.
+        """
+        return await self.exchange("transcription", target, body, max_retries=max_retries).transcribe()
+
+    def transcribe(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
+        """Sync form of :meth:`atranscribe`."""
+        return BACKGROUND.run(self.atranscribe(target, body, max_retries=max_retries))
+
+    async def alist_models(self, provider: str | None = None) -> Listing:
+        """The models of *provider*, or of all providers that can be called: asked of them, else publicly listed ones.
+
+        Raises:
+            ModelNotFoundError: there is no such provider.
+        """
+        return await self._lister.list_models(self.settings, provider)
+
+    def list_models(self, provider: str | None = None) -> Listing:
+        """Sync form of :meth:`alist_models`."""
+        return BACKGROUND.run(self.alist_models(provider))
 
     def tokenize(self, model: str | None, text: str) -> list[int]:
         """The tokens of *text*, found in this process; for a provider's model by the tokenizer that litellm ships."""
@@ -130,15 +231,13 @@ class LiteLLMService:
         provider, _ = split_name(model or self.settings.model, self.settings)
         return self._local if provider == "local" else self._litellm
 
-    def _transport(self, target: Target) -> Transport:
-        return self._local if target.transport == "local" else self._litellm
-
-    async def _atransport(self, target: Target) -> Transport:
+    async def _find(self, target: Target) -> Transport:
+        name = "_local" if target.transport == "local" else "_litellm"
         # Importing litellm takes seconds, which no other call on this event loop should have to wait for.
-        return await asyncio.to_thread(self._transport, target) if not self._ready(target) else self._transport(target)
-
-    def _ready(self, target: Target) -> bool:
-        return ("_local" if target.transport == "local" else "_litellm") in self.__dict__
+        found: Transport = (
+            getattr(self, name) if name in self.__dict__ else await asyncio.to_thread(getattr, self, name)
+        )
+        return found
 
     @cached_property
     def _local(self) -> Transport:
@@ -147,59 +246,12 @@ class LiteLLMService:
         return LocalTransport(self.settings)
 
     @cached_property
-    def _litellm(self) -> Transport:
+    def _litellm(self) -> LiteLLMTransport:
         from las_langchain.transports.litellm import LiteLLMTransport
 
-        return LiteLLMTransport()
-
-    def _retry(self, call: Callable[[], T], max_retries: int | None) -> T:
-        attempt = 0
-        while True:
-            try:
-                return call()
-            except LASError as error:
-                delay = self._delay(error, attempt, max_retries)
-                if delay is None:
-                    raise
-            time.sleep(delay)
-            attempt += 1
-
-    async def _aretry(self, call: Callable[[], Awaitable[T]], max_retries: int | None) -> T:
-        attempt = 0
-        while True:
-            try:
-                return await call()
-            except LASError as error:
-                delay = self._delay(error, attempt, max_retries)
-                if delay is None:
-                    raise
-            await asyncio.sleep(delay)
-            attempt += 1
-
-    def _delay(self, error: LASError, attempt: int, max_retries: int | None) -> float | None:
-        allowed = self.settings.max_retries if max_retries is None else max_retries
-        return retry_delay(error, attempt) if attempt < allowed else None
-
-
-def retry_delay(error: LASError, attempt: int) -> float | None:
-    """Seconds to wait before the next try, or None if *error* is final.
-
-    Args:
-        error: what the last try raised. Its ``retry_after`` is honoured up to 30 seconds; beyond that it is final.
-        attempt: how many tries were retried before.
-    """
-    # What the model in this process could not do now, it will not do a moment later.
-    if not error.is_retryable or error.provider == "local":
-        return None
-    if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= LONGEST_DELAY else None
-    return min(FIRST_DELAY * 2.0**attempt, LONGEST_DELAY) * (1 - random.random() / 2)  # noqa: S311 - jitter, not a secret
-
-
-def _begun(chunk: Json | None) -> Json:
-    if chunk is None:
-        raise APIError("The provider sent an empty stream")
-    return chunk
+        transport = LiteLLMTransport()
+        transport.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
+        return transport
 
 
 @cache

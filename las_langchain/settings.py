@@ -1,8 +1,8 @@
 """Everything that can be set: one class, read from ``LAS_*`` variables, ``.env`` and ``las.toml``.
 
 This is the only module that reads the environment. Sources, the first that names a setting wins: constructor arguments,
-environment, ``.env`` in the working folder, ``las.toml`` (``LAS_CONFIG``, else the working folder, else the user's
-configuration folder).
+environment, ``.env`` in the working folder, what was changed at run time (``settings.json`` in the data folder),
+``las.toml`` (``LAS_CONFIG``, else the working folder, else the user's configuration folder), LiteLLM Proxy's file.
 """
 
 from __future__ import annotations
@@ -12,37 +12,32 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import orjson
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
     TomlConfigSettingsSource,
 )
 
+from las_langchain.deployments import AliasSettings, ProviderSettings, RoutingSettings, Seconds
 from las_langchain.errors import ConfigurationError
+from las_langchain.litellm_config import read_litellm_config
 
 PREFIX = "LAS_"
 EMBEDDED_CHAT = "local/smollm2-135m-instruct"
 EMBEDDED_EMBEDDINGS = "local/all-minilm-l6-v2"
-
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-class ProviderSettings(BaseModel):
-    """One provider's entry in ``las.toml``: ``[providers.openai]``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    api_key: SecretStr | None = Field(None, description="Key; else the provider's own variable, such as OPENAI_API_KEY")
-    base_url: str | None = Field(None, description="Address of the API, for proxies and self-hosted servers")
-    headers: dict[str, str] = Field(default_factory=dict, description="Headers sent with every call")
-    options: dict[str, Any] = Field(default_factory=dict, description="litellm arguments, such as api_version")
+STORED = "settings.json"
+"""The file in the data folder that keeps what is changed at run time."""
 
 
 class LASSettings(BaseSettings):
@@ -66,6 +61,12 @@ class LASSettings(BaseSettings):
     default_provider: str | None = Field(
         None, description="Provider of a bare model name that is not publicly listed; unset: that of the default model"
     )
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="Sampling temperature of requests that name none; unset: the model's own"
+    )
+    max_tokens: int | None = Field(
+        None, ge=1, description="Longest answer to requests that name none, in tokens; unset: the model's own"
+    )
     host: str = Field("127.0.0.1", description="Address that the server listens on")
     port: int = Field(7777, ge=0, le=65_535, description="Port that the server listens on; 0 picks a free one")
     timeout: Seconds = Field(120, description="Longest wait for the first byte of an answer, in seconds")
@@ -73,9 +74,42 @@ class LASSettings(BaseSettings):
     max_retries: int = Field(
         2, ge=0, le=20, description="Further tries after a retryable failure (timeout, 429, 5xx, no connection)"
     )
+    models: dict[str, AliasSettings] = Field(
+        default_factory=dict, description="Model aliases: their deployments and fallbacks (las.toml only)"
+    )
+    routing: RoutingSettings = Field(
+        default_factory=RoutingSettings, description="How a deployment is chosen and cooled down (las.toml only)"
+    )
+    litellm_config: Path | None = Field(
+        None, description="LiteLLM Proxy's YAML file, whose model_list and fallbacks are read as they are"
+    )
+    enable_caching: bool = Field(False, description="Whether equal requests are answered out of a cache")
+    cache_type: Literal["memory", "disk", "redis"] = Field("memory", description="Where the cache is")
+    cache_ttl: Seconds = Field(3600, description="How long a cached answer is served, in seconds")
+    cache_max_mb: float = Field(64, gt=0, description="Largest size of the cache in memory or on disk, in megabytes")
+    redis_url: SecretStr | None = Field(None, description="Redis for LAS_CACHE_TYPE=redis, as redis://host:6379/0")
+    enable_cost_tracking: bool = Field(True, description="Whether each call's usage and cost go into the ledger")
+    database_url: SecretStr | None = Field(
+        None, description="Database of the ledger, as postgresql://user:password@host/name; unset: a SQLite file"
+    )
+    budget: float | None = Field(None, ge=0, description="What all calls of a period may cost, in US dollars")
+    budget_per_key: float | None = Field(
+        None, ge=0, description="What the calls of one caller's key may cost in a period, in US dollars"
+    )
+    budgets: dict[str, float] = Field(
+        default_factory=dict, description="Budgets of single keys, by key id, in US dollars (las.toml only)"
+    )
+    budget_period: Literal["day", "month", "forever"] = Field(
+        "month", description="When budgets start anew: each day or month in UTC, or never"
+    )
+    callbacks: Annotated[list[str], NoDecode] = Field(
+        default_factory=list, description="litellm's callbacks, separated by commas, such as langfuse,helicone"
+    )
+    log_prompts: bool = Field(False, description="Whether prompts and answers go into logs, traces and callbacks")
+    log_format: Literal["text", "json"] = Field("text", description="Form of the server's log lines")
     max_body_mb: float = Field(20, gt=0, description="Largest request body that the server reads, in megabytes")
     data_dir: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("las-langchain", appauthor=False)),
+        default_factory=lambda: _data_dir(),
         description="Folder for what is stored: prepared models, databases",
     )
     local_mmproj: Path | None = Field(None, description="GGUF vision projector for LAS_LOCAL_MODEL; then images work")
@@ -92,7 +126,22 @@ class LASSettings(BaseSettings):
         default_factory=dict, description="Per provider: api_key, base_url, headers, options (las.toml only)"
     )
 
+    @field_validator("callbacks", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **values: Any) -> None:
+        named = spelled_out(values)
+        _refuse_unknown(named, type(self).model_fields, "arguments")
+        try:
+            super().__init__(**named)
+        except ValidationError as error:
+            raise _explained(error.errors()[0]) from None
+        except SettingsError as error:
+            raise ConfigurationError(str(error)) from None
 
     def model_post_init(self, context: Any, /) -> None:
         """Keep the environment as it is now, for the providers' own key variables."""
@@ -101,6 +150,41 @@ class LASSettings(BaseSettings):
     def variable(self, name: str) -> str | None:
         """The value of a variable such as ``OPENAI_API_KEY``, ``.env`` included; None if unset or empty."""
         return self._environment.get(name) or None
+
+    @property
+    def default_model(self) -> str:
+        """Another name of :attr:`model`."""
+        return self.model
+
+    @property
+    def ollama_base_url(self) -> str | None:
+        """The address set for Ollama; None: its own variable's, or its default."""
+        ollama = self.providers.get("ollama")
+        return ollama.base_url if ollama else None
+
+    def updated(self, **changes: Any) -> LASSettings:
+        """These settings with *changes*, checked; the environment is not read again.
+
+        Args:
+            changes: as for the constructor. Entries of ``providers`` and ``models`` are added to those that there are,
+                a provider's field by field; None takes an entry away.
+
+        Raises:
+            ConfigurationError: a name is unknown, a value invalid, or a setting is fixed when the process starts.
+        """
+        current = {name: getattr(self, name) for name in type(self).model_fields}
+        named = spelled_out(changes, current["default_provider"])
+        for name in named:
+            if name in FIXED:
+                raise ConfigurationError(
+                    f"{name} is fixed when the process starts: set {variable_of(name)}", param=name
+                )
+        for name in ("providers", "models", "budgets"):
+            if name in named:
+                named[name] = merged_entries(current[name], named[name])
+        result = type(self)(**{**current, **named})
+        result._environment = self._environment
+        return result
 
     @classmethod
     def settings_customise_sources(
@@ -111,12 +195,35 @@ class LASSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put ``las.toml`` behind the environment."""
+        """Put what is stored, ``las.toml`` and LiteLLM Proxy's file behind the environment."""
         path = config_file()
         toml = [TomlConfigSettingsSource(settings_cls, path)] if path else []
         for source in toml:
             _refuse_unknown(source(), settings_cls.model_fields, str(path))
-        return (init_settings, env_settings, dotenv_settings, *toml)
+        named = [init_settings, env_settings, dotenv_settings]
+        folder = _first("data_dir", [*named, *toml]) or _data_dir()
+        stored = InitSettingsSource(settings_cls, _read_stored(Path(folder)))
+        proxys = _first("litellm_config", [*named, *toml])
+        litellm = InitSettingsSource(settings_cls, _read_proxys(Path(proxys)) if proxys else {})
+        return (*named, stored, *toml, litellm)
+
+
+LiteLLMConfig = LASSettings
+"""The settings under the name that litellm's users expect; ``default_model``, ``<provider>_base_url`` and
+``<provider>_api_key`` are taken as arguments too."""
+
+FIXED = frozenset(
+    "host port data_dir max_body_mb log_format litellm_config database_url redis_url local_model local_mmproj "
+    "local_context local_parallel local_max_tokens local_threads local_batch_threads".split()
+)
+"""Settings that hold from the start of the process to its end."""
+
+_OF_A_PROVIDER = re.compile(r"(\w+?)_(base_url|api_key)")
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
 
 
 def load_settings(**overrides: Any) -> LASSettings:
@@ -125,25 +232,88 @@ def load_settings(**overrides: Any) -> LASSettings:
     Raises:
         ConfigurationError: a value is invalid, a file cannot be read, or a name is unknown; the message says which.
     """
-    _refuse_unknown(overrides, LASSettings.model_fields, "arguments")
     for where, variables in ((".env", _dotenv()), ("the environment", os.environ)):
         names = [
             key.removeprefix(PREFIX).lower() for key in variables if key.startswith(PREFIX) and key != "LAS_CONFIG"
         ]
-        _refuse_unknown(names, [name for name in LASSettings.model_fields if name != "providers"], where)
-    try:
-        settings = LASSettings(**overrides)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{PREFIX}{name.upper()}: {first['msg']}", param=name) from None
-    except SettingsError as error:
-        raise ConfigurationError(str(error)) from None
+        _refuse_unknown(names, [name for name in LASSettings.model_fields if name not in TABLES], where)
+    settings = LASSettings(**overrides)
     if settings.local_mmproj and not settings.local_model:
         raise ConfigurationError(
             "LAS_LOCAL_MMPROJ: a projector needs its model; set LAS_LOCAL_MODEL too", param="local_mmproj"
         )
     return settings
+
+
+def _explained(error: ErrorDetails) -> ConfigurationError:
+    where = ".".join(str(part) for part in error["loc"])
+    table = error["loc"][0] in TABLES
+    unknown = error["type"] == "extra_forbidden"
+    return ConfigurationError(
+        f"{where if table else variable_of(where)}: {'there is no such setting' if unknown else error['msg']}",
+        param=str(error["loc"][0]),
+    )
+
+
+TABLES = frozenset({"providers", "models", "routing", "budgets"})
+"""Settings of ``las.toml`` alone."""
+
+
+def merged_entries(current: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Entries of a table with *changes*: field by field where both are tables, and without those that are None."""
+    result: dict[str, Any] = dict(current)
+    for name, change in (changes or {}).items():
+        before = result.get(name)
+        if isinstance(change, Mapping) and isinstance(before, ProviderSettings):
+            result[name] = {**before.model_dump(), **change}
+        elif isinstance(change, Mapping) and isinstance(before, Mapping):
+            result[name] = {**before, **change}
+        else:
+            result[name] = change
+    return {name: value for name, value in result.items() if value is not None}
+
+
+def spelled_out(values: Mapping[str, Any], default_provider: str | None = None) -> dict[str, Any]:
+    """Constructor arguments under the settings' own names."""
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        short = _OF_A_PROVIDER.fullmatch(name)
+        if short and value is not None:
+            result["providers"] = merged_entries(result.get("providers", {}), {short[1]: {short[2]: value}})
+        elif not short:
+            result["model" if name == "default_model" else name] = value
+    provider = values.get("default_provider", default_provider)
+    if provider and "/" not in (values.get("default_model") or "/"):
+        result["model"] = f"{provider}/{values['default_model']}"
+    return result
+
+
+def _first(name: str, sources: Iterable[PydanticBaseSettingsSource]) -> Any:
+    """The value of a setting, before all sources are known."""
+    return next((value for source in sources if (value := source().get(name))), None)
+
+
+def _data_dir() -> Path:
+    return Path(platformdirs.user_data_dir("las-langchain", appauthor=False))
+
+
+def _read_stored(folder: Path) -> dict[str, Any]:
+    path = folder / STORED
+    try:
+        stored = orjson.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}; mend or delete it", param=STORED) from None
+    if not isinstance(stored, dict):
+        raise ConfigurationError(f"{path} must hold a JSON object; mend or delete it", param=STORED)
+    _refuse_unknown(stored, LASSettings.model_fields, str(path))
+    return stored
+
+
+def _read_proxys(path: Path) -> dict[str, Any]:
+    variables = {**_dotenv(), **os.environ}
+    return read_litellm_config(path, lambda name: variables.get(name) or None)
 
 
 def _dotenv() -> dict[str, str]:

@@ -6,12 +6,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 import las_langchain
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import LASSettings
-from servers import errors, openai_api
+from servers import errors, las_api, openai_api
+from servers.metrics import Metrics
+from servers.request_context import RequestContext
 from servers.web import index_page
 
 OPENAI_PREFIXES = ("/v1", "/api/v1/litellm/v1")
@@ -30,14 +33,25 @@ def create_app(settings: LASSettings | None = None) -> FastAPI:
         description="Any model in, any client out.",
         redoc_url=None,
     )
+    app.state.service = service
+    metrics = Metrics()
+    service.observe(metrics)
+    app.add_middleware(RequestContext, metrics=metrics, tracing=service.tracing)
     errors.install(app)
     for prefix in OPENAI_PREFIXES:
-        app.include_router(openai_api.router(service, prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
+        app.include_router(openai_api.router(prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
+    app.include_router(las_api.routes)
 
     @app.get("/health", tags=["Server"])
     async def health() -> dict[str, Any]:
         """Say that the server runs, and with which default model."""
         return {"status": "ok", "version": las_langchain.__version__, "model": service.settings.model}
+
+    @app.get("/metrics", tags=["Server"], response_class=PlainTextResponse)
+    async def prometheus(request: Request) -> Response:
+        """Say what Prometheus counts: calls, tokens, costs, times, requests."""
+        content, media_type = metrics.exposition(request.headers.get("accept"))
+        return Response(content, media_type=media_type)
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:

@@ -22,6 +22,7 @@ import typer
 
 import las_langchain
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError
+from servers.cost_cli import cost
 
 if TYPE_CHECKING:
     from las_langchain.providers import Provider
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 local = typer.Typer(help="The embedded models.", no_args_is_help=True)
 app.add_typer(local, name="local")
+app.command()(cost)
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="provider/model; default: LAS_MODEL")]
 
@@ -72,8 +74,13 @@ def serve(
     _check_local_files(settings)
     listener = _listen(settings.host, settings.port)
     from servers.app import create_app
+    from servers.logs import configure_logging
 
-    config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=GRACE)
+    configure_logging(settings)
+    application = create_app(settings)
+    if (ledger := application.state.service.ledger) is not None:
+        ledger.check()
+    config = uvicorn.Config(application, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
     logging.getLogger("uvicorn.error").addFilter(_not_a_cancellation)
     server = uvicorn.Server(config)
     _announce(settings, listener.getsockname()[1])
@@ -269,6 +276,8 @@ def _announce(settings: LASSettings, port: int) -> None:
         ("OpenAI endpoint", f"{root}/v1"),
         ("Models", f"{root}/v1/models"),
         ("API documentation", f"{root}/docs"),
+        ("LAS API", f"{root}/api/v1/litellm"),
+        ("Metrics", f"{root}/metrics"),
         ("Health", f"{root}/health"),
     ):
         print(f"  {title:<18} {address}")

@@ -6,6 +6,7 @@ import logging
 from http import HTTPStatus
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -22,6 +23,7 @@ def install(app: FastAPI) -> None:
     """Make *app* answer every failure in OpenAI's shape."""
     app.add_exception_handler(LASError, _las_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _wrong_parameter)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _bug)
 
@@ -48,6 +50,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     text = {404: f"No such path: {path}", 405: f"{path} does not take {request.method}"}
     message = text.get(error.status_code, str(error.detail))
     return JSONResponse(BadRequestError(message).to_openai(), error.status_code, error.headers)
+
+
+async def _wrong_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - how starlette registers handlers
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+    refused = BadRequestError(f"{name}: {first['msg']}", param=name, code=code)
+    return JSONResponse(refused.to_openai(), refused.status_code)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:

@@ -28,34 +28,49 @@ class UnsupportedMediaTypeError(BadRequestError):
     status_code = 415
 
 
-async def parse(schema: type[Model], request: Request, max_bytes: int) -> Model:
-    """The body of *request* as *schema*.
+async def parse(schema: type[Model], request: Request, max_bytes: int, *, empty: bytes | None = None) -> Model:
+    """The body of *request* as *schema*; *empty*, if given, in the place of none.
 
     Raises:
         UnsupportedMediaTypeError: it is not declared as JSON, as a web page's cross-site request would be.
         PayloadTooLargeError: it has more than *max_bytes* bytes.
         BadRequestError: it is not JSON, or a field is wrong; ``param`` names it.
     """
+    if empty is not None and request.headers.get("content-length", "0") == "0" and not await read(request, max_bytes):
+        return schema.model_validate_json(empty)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedMediaTypeError(f"Send the body as application/json, not {kind or 'without a type'!r}")
-    raw = await _read(request, max_bytes)
+    raw = await read(request, max_bytes)
     try:
         return schema.model_validate_json(raw)
     except ValidationError as error:
-        raise _bad_request(error, schema) from None
+        raise bad_request(error, schema) from None
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
+async def read(request: Request, max_bytes: int) -> bytes:
+    """The body of *request*.
+
+    Raises:
+        PayloadTooLargeError: it has more than *max_bytes* bytes.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
     raw = bytearray()
     async for part in request.stream():
         raw += part
         if len(raw) > max_bytes:
-            raise PayloadTooLargeError(f"The body is larger than {max_bytes / 1e6:g} MB; LAS_MAX_BODY_MB sets that")
+            raise _too_large(max_bytes)
     return bytes(raw)
 
 
-def _bad_request(error: ValidationError, schema: type[BaseModel]) -> BadRequestError:
+def _too_large(max_bytes: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(f"The body is larger than {max_bytes / 1e6:g} MB; LAS_MAX_BODY_MB sets that")
+
+
+def bad_request(error: ValidationError, schema: type[BaseModel]) -> BadRequestError:
+    """What pydantic found wrong with a body, as OpenAI says it; ``param`` names the field."""
     found = error.errors(include_url=False, include_input=False)
     # Of a union's alternatives the last is the widest.
     first = [item for item in found if item["loc"][:1] == found[0]["loc"][:1]][-1]

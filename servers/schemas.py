@@ -15,12 +15,11 @@ ModelName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Json = dict[str, Any]
 
 
-class ChatCompletionRequest(BaseModel):
-    """A request to ``/v1/chat/completions``, as OpenAI documents it."""
+class ChatFields(BaseModel):
+    """The fields of OpenAI's chat request but ``model``."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=20_000_000)
 
-    model: ModelName
     messages: Annotated[list[Json], Field(min_length=1, max_length=10_000)]
     stream: StrictBool | None = None
     stream_options: Json | None = None
@@ -56,21 +55,32 @@ class ChatCompletionRequest(BaseModel):
     prompt_cache_key: StrictStr | None = None
 
     def body(self) -> Json:
-        """The fields that the client sent, without ``model`` and ``stream``."""
-        return self.model_dump(exclude_unset=True, exclude={"model", "stream"})
+        """The fields of OpenAI's request that the client sent, without ``model`` and ``stream``."""
+        return self.model_dump(exclude_unset=True, exclude={"model", "provider", "stream"})
 
 
-class EmbeddingRequest(BaseModel):
-    """A request to ``/v1/embeddings``, as OpenAI documents it."""
+class ChatCompletionRequest(ChatFields):
+    """A request to ``/v1/chat/completions``, as OpenAI documents it."""
+
+    model: ModelName
+
+
+class EmbeddingFields(BaseModel):
+    """The fields of OpenAI's embeddings request but ``model``."""
 
     model_config = ConfigDict(extra="forbid", str_max_length=20_000_000)
 
-    model: ModelName
     input: StrictStr | Annotated[list[StrictStr | StrictInt | list[StrictInt]], Field(min_length=1, max_length=100_000)]
     dimensions: Annotated[StrictInt, Field(ge=1)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: StrictStr | None = None
 
     def body(self) -> Json:
-        """The fields that the client sent, without ``model``."""
-        return self.model_dump(exclude_unset=True, exclude={"model"})
+        """The fields of OpenAI's request that the client sent, without ``model``."""
+        return self.model_dump(exclude_unset=True, exclude={"model", "provider"})
+
+
+class EmbeddingRequest(EmbeddingFields):
+    """A request to ``/v1/embeddings``, as OpenAI documents it."""
+
+    model: ModelName

@@ -27,6 +27,7 @@ if __package__ in (None, ""):
     # Run as a script, only this folder is importable, not the package it is.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tests.fake_openai_audio import spoken, written
 from tests.fake_openai_rules import ApiError, check_chat, check_completion, check_embedding, check_key, check_model
 from tests.fake_openai_rules import inputs_of as texts_of
 from tests.fake_openai_schema import (
@@ -101,6 +102,7 @@ class Reply(Delivery):
 
 
 Handler = Callable[[Exchange, Reply], Awaitable[None]]
+_SPEECH, _TRANSCRIPTION = "/v1/audio/speech", "/v1/audio/transcriptions"
 
 
 class FakeOpenAI(FakeServer[Reply]):
@@ -119,7 +121,7 @@ class FakeOpenAI(FakeServer[Reply]):
             "/v1/chat/completions": (check_chat, _ChatAnswering),
             "/v1/completions": (check_completion, _CompletionAnswering),
         }
-        known = (*routes, "/v1/embeddings", "/v1/models")
+        known = (*routes, "/v1/embeddings", "/v1/models", _SPEECH, _TRANSCRIPTION)
         if request.path not in known and not request.path.startswith("/v1/models/"):
             raise ApiError(f"Invalid URL ({request.method} {request.path})", status=404, code="unknown_url")
         if request.method != ("GET" if request.path.startswith("/v1/models") else "POST"):
@@ -128,6 +130,11 @@ class FakeOpenAI(FakeServer[Reply]):
         if request.method == "GET":
             models = _models_body(request.path)
             return lambda exchange, reply: self.send_body(exchange, reply, models)
+        if request.path == _TRANSCRIPTION:
+            words = written(request)
+            return lambda exchange, reply: self.send_body(exchange, reply, words)
+        if request.path == _SPEECH:
+            return _speaker(*spoken(request.body))
         body = _json_object(request.body)
         if request.path == "/v1/embeddings":
             check_embedding(body)
@@ -170,6 +177,13 @@ class FakeOpenAI(FakeServer[Reply]):
                 await self.send_body(exchange, reply, answering.whole())
 
         return complete
+
+
+def _speaker(sound: bytes, kind: str) -> Handler:
+    async def speak(exchange: Exchange, reply: Reply) -> None:
+        await exchange.respond(reply.status, {"content-type": kind, **reply.headers}, sound)
+
+    return speak
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tests.fake_server import JSON, Refusal
 
-MODEL_PREFIXES = ("gpt-", "o1", "o3", "fake-", "text-embedding-")
+MODEL_PREFIXES = ("gpt-", "o1", "o3", "fake-", "text-embedding-", "tts-", "whisper-")
 MAX_INPUT_TOKENS = 8192
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 

@@ -52,6 +52,9 @@ class Received:
     query: dict[str, str]
     headers: dict[str, str]
     body: Any
+    raw_path: str = ""
+    """The path before its escapes are read, and below the body's bytes: what signatures are made of."""
+    content: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,7 +409,8 @@ def _received(scope: Scope, raw: bytes) -> Received:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         body = raw
-    return Received(scope["method"], scope["path"], dict(parse_qsl(scope["query_string"].decode())), headers, body)
+    query = dict(parse_qsl(scope["query_string"].decode()))
+    return Received(scope["method"], scope["path"], query, headers, body, scope["raw_path"].decode("latin-1"), raw)
 
 
 def run_as_script(make: Callable[[int], FakeServer[Any]], description: str) -> None:

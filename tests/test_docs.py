@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from las_langchain.providers import PROVIDERS
-from las_langchain.settings import EMBEDDED_CHAT, LASSettings
+from las_langchain.settings import EMBEDDED_CHAT, TABLES, LASSettings
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -22,7 +22,7 @@ def settings_table() -> str:
     rows = [
         f"| `LAS_{name.upper()}` | {_default(name, field)} | {field.description} |"
         for name, field in LASSettings.model_fields.items()
-        if name != "providers"
+        if name not in TABLES
     ]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows, ""])
 
@@ -32,7 +32,7 @@ def _default(name: str, field: FieldInfo) -> str:
         return f"`{EMBEDDED_CHAT}`"
     if name == "data_dir":
         return "the user's data folder"
-    return "" if field.default is None else f"`{field.default}`"
+    return "" if field.default is None or field.default_factory is not None else f"`{field.default}`"
 
 
 def _with_settings(text: str) -> str:
@@ -55,9 +55,9 @@ def test_the_toml_example_is_valid() -> None:
 
 
 def test_the_example_environment_names_variables_that_are_read() -> None:
-    known = {f"LAS_{name.upper()}" for name in LASSettings.model_fields}
+    known = {f"LAS_{name.upper()}" for name in LASSettings.model_fields} | {"OTEL_EXPORTER_OTLP_ENDPOINT"}
     for row in PROVIDERS.values():
-        known.update(row.key_variables, row.base_url_variables)
+        known.update(row.key_variables, row.base_url_variables, *row.option_variables.values())
     named = re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(named) > 10
     assert set(named) <= known

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import litellm
 import pytest
 
-from las_langchain.transports.litellm import litellm
+import las_langchain.transports.litellm  # noqa: F401 - sets litellm up
 from tests.fake_anthropic import MODELS, FakeAnthropic, Reply, ToolCall
 
 HEADERS = {"x-api-key": "sk-ant-test", "anthropic-version": "2023-06-01"}

@@ -28,7 +28,7 @@ def chat_result(response: Json, target: Target, output_version: str | None = Non
     usage = usage_metadata(response.get("usage"))
     metadata = {
         **response_metadata(response, target),
-        "cost": cost_of(target.id, response.get("usage"), response.get("service_tier")),
+        "cost": answer_cost(response, target),
     }
     generations = []
     for choice in response["choices"]:
@@ -110,9 +110,16 @@ def kept_fields(message: Json) -> Json:
     return {key: message[key] for key in MOVED if message.get(key)}
 
 
+def answer_cost(response: Json, target: Target) -> float | None:
+    """What an answer cost in US dollars: nothing out of the cache; None where the price is not known."""
+    if response.get("cache_hit"):
+        return 0.0
+    return cost_of(target.id, response.get("usage"), response.get("service_tier"))
+
+
 def response_metadata(response: Json, target: Target) -> Json:
     """What an answer says of itself."""
-    keys = ("id", "created", "system_fingerprint", "service_tier")
+    keys = ("id", "created", "system_fingerprint", "service_tier", "cache_hit")
     known = {key: response[key] for key in keys if response.get(key)}
     return {"model_name": response.get("model") or target.model, "model_provider": target.provider, **known}
 

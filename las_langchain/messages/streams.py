@@ -12,8 +12,13 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from las_langchain.messages import blocks
-from las_langchain.messages.answers import choice_metadata, kept_fields, response_metadata, usage_metadata
-from las_langchain.prices import cost_of
+from las_langchain.messages.answers import (
+    answer_cost,
+    choice_metadata,
+    kept_fields,
+    response_metadata,
+    usage_metadata,
+)
 from las_langchain.providers import Target
 
 Json = dict[str, Any]
@@ -89,8 +94,10 @@ class StreamState:
         if tagged or not self._begun:
             result |= {"model_provider": self._target.provider, "cost": None}
             self._begun = True
-        if usage and not self._priced:
-            result["cost"] = cost_of(self._target.id, chunk.get("usage"), chunk.get("service_tier"))
+        if chunk.get("cache_hit"):
+            result["cache_hit"] = True
+        if (usage and not self._priced) or chunk.get("cache_hit"):
+            result["cost"] = answer_cost(chunk, self._target)
         return result
 
     def _tool_call(self, call: Json) -> ToolCallChunk:

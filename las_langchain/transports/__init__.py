@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from las_langchain.providers import Target
 
 Body = dict[str, Any]
 """A request as OpenAI's API defines it, without ``model`` and ``stream``; for a chunk or an answer, the response."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechAnswer:
+    """A sound.
+
+    Attributes:
+        content: its bytes.
+        content_type: its media type, such as ``audio/mpeg``.
+    """
+
+    content: bytes
+    content_type: str
 
 
 class Transport(Protocol):
@@ -40,6 +54,14 @@ class Transport(Protocol):
 
     async def aembed(self, target: Target, body: Body) -> Body:
         """Async form of :meth:`embed`."""
+        ...
+
+    async def aspeak(self, target: Target, body: Body) -> SpeechAnswer:
+        """Answer a speech request (``input``, ``voice``, …)."""
+        ...
+
+    async def atranscribe(self, target: Target, body: Body) -> Body:
+        """Answer a transcription request (``file`` as name, bytes and content type; ``language``, …)."""
         ...
 
     def tokenize(self, model: str, text: str) -> list[int]:

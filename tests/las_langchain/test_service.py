@@ -8,8 +8,9 @@ import time
 import pytest
 
 from las_langchain import errors
-from las_langchain.service import LONGEST_DELAY, LiteLLMService, get_litellm_service, retry_delay
+from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import load_settings
+from las_langchain.tries import LONGEST_DELAY, retry_delay
 from tests.fake_openai import FakeOpenAI, Reply
 
 BODY = {"messages": [{"role": "user", "content": "hello there"}]}

@@ -9,7 +9,7 @@ from langchain_core.tools import BaseTool, tool
 from pydantic import BaseModel, Field
 
 from las_langchain.errors import BadRequestError
-from las_langchain.tools import openai_tool, openai_tool_choice
+from las_langchain.tools import ToolDefinition, openai_tool, openai_tool_choice
 
 Json = dict[str, Any]
 SCHEMA: Json = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -45,6 +45,8 @@ def nothing() -> str:
         (Weather, "Weather"),
         (WeatherDict, "WeatherDict"),
         (tool(weather), "weather"),
+        (ToolDefinition("weather", "d", SCHEMA), "weather"),
+        ({"type": "function", "name": "weather", "description": "d", "parameters": SCHEMA}, "weather"),
         ({"title": "weather", "description": "d", **SCHEMA}, "weather"),
         ({"name": "weather", "parameters": SCHEMA}, "weather"),
         ({"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}, "weather"),

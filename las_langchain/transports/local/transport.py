@@ -15,6 +15,7 @@ from typing import Any
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, ModelNotFoundError
 from las_langchain.providers import Target
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
+from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.checks import check_messages
 from las_langchain.transports.local import requests, tools
 from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
@@ -79,6 +80,18 @@ class LocalTransport:
         """See :class:`~las_langchain.transports.Transport`; cancelled between two batches."""
         clock, batches = Clock(target.timeout), _batches(target, body)
         return _embeddings(target, body, [await asyncio.to_thread(self._vectors, batch, clock) for batch in batches])
+
+    async def aspeak(self, target: Target, body: Json) -> SpeechAnswer:
+        """See :class:`~las_langchain.transports.Transport`; no embedded model speaks."""
+        raise BadRequestError(
+            f"{target.id} does not speak; name a model that does, such as openai/tts-1", param="model"
+        )
+
+    async def atranscribe(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`; no embedded model listens."""
+        raise BadRequestError(
+            f"{target.id} does not transcribe; name a model that does, such as openai/whisper-1", param="model"
+        )
 
     def _stream(self, target: Target, body: Json, clock: Clock) -> Generator[Json]:
         engine, answer = self._prepare(target, body, clock)

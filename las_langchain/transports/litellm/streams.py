@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
+
+import litellm
 
 Json = dict[str, Any]
 
@@ -18,10 +21,17 @@ class Tap:
 
     Args:
         stream: litellm's stream; its ``completion_stream`` is replaced by this.
+        whole_calls: whether calls of tools come each in one piece; they are numbered anew then, since litellm begins at
+            0 with every chunk of Ollama's.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, *, whole_calls: bool = False) -> None:
         self._upstream = stream.completion_stream
+        self._open = stream.make_call
+        self._whole_calls = whole_calls
+        self._calls = itertools.count()
+        self._id: str | None = None
+        self.ended = False
         self._chunks: AsyncIterator[Any] | None = None
         self._lost: list[Json] = []
         stream.completion_stream = self
@@ -31,10 +41,35 @@ class Tap:
 
     async def __anext__(self) -> Any:
         if self._chunks is None:
+            if self._upstream is None:
+                # litellm asks Gemini, and a few others, only when the first chunk is wanted.
+                self._upstream = self._watched(await self._open(client=litellm.module_level_aclient))
             self._chunks = aiter(self._upstream)
         chunk = await anext(self._chunks)
+        if getattr(chunk, "id", None):
+            # Ollama's have none, so litellm gives each another.
+            self._id = chunk.id = self._id or chunk.id
+        if self._whole_calls:
+            self._number(chunk)
         self._lost += _lost(chunk)
         return chunk
+
+    def _watched(self, upstream: Any) -> Any:
+        """*upstream*, whose own word on its end is noted: litellm makes up a "stop" for every chunk of Gemini's."""
+        parse = getattr(upstream, "chunk_parser", None)
+        if parse is not None:
+
+            def noting(chunk: Any) -> Any:
+                self.ended = self.ended or _says_why_it_ends(chunk)
+                return parse(chunk)
+
+            upstream.chunk_parser = noting
+        return upstream
+
+    def _number(self, chunk: Any) -> None:
+        for choice in chunk.choices:
+            for call in choice.delta.tool_calls or ():
+                call.index = next(self._calls)
 
     async def aclose(self) -> None:
         """Close the provider's stream, as litellm would."""
@@ -51,6 +86,11 @@ class Tap:
             key: chunk[key] for key in ("id", "created", "model", "object", "system_fingerprint") if key in chunk
         }
         return [{**own, "choices": [choice]} for choice in choices if choice["delta"] or "finish_reason" in choice]
+
+
+def _says_why_it_ends(chunk: Any) -> bool:
+    candidates = chunk.get("candidates") or () if isinstance(chunk, dict) else ()
+    return any(one.get("finishReason") for one in candidates) or "promptFeedback" in chunk
 
 
 def _without(choice: Json, passed: set[tuple[int, str]]) -> Json:
@@ -75,3 +115,30 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.model_dump() if hasattr(value, "model_dump") else value
+
+
+class Order:
+    """Puts the chunks of one stream into OpenAI's order: the role once, and no end in calls that never came."""
+
+    def __init__(self) -> None:
+        self._begun: set[int] = set()
+        self._calling: set[int] = set()
+
+    def restore(self, chunk: Json) -> Json | None:
+        """*chunk* put right; None if it says nothing, such as Azure's first one."""
+        for choice in chunk["choices"]:
+            delta, index = choice["delta"], choice["index"]
+            if index in self._begun:
+                delta.pop("role", None)
+            self._begun.add(index)
+            if "tool_calls" in delta:
+                self._calling.add(index)
+            if choice.get("finish_reason") == "tool_calls" and index not in self._calling:
+                # The tool was litellm's own, for a schema.
+                choice["finish_reason"] = "stop"
+        chunk["choices"] = [choice for choice in chunk["choices"] if _says(choice)]
+        return chunk if chunk["choices"] or chunk.get("usage") else None
+
+
+def _says(choice: Json) -> bool:
+    return choice["delta"] not in ({}, {"content": ""}) or bool(choice.get("finish_reason") or choice.get("logprobs"))

@@ -1,0 +1,90 @@
+"""The tables of ``las.toml``: providers, model aliases with their deployments, and how one of these is chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class ProviderSettings(BaseModel):
+    """One provider's entry in ``las.toml``: ``[providers.openai]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api_key: SecretStr | None = Field(None, description="Key; else the provider's own variable, such as OPENAI_API_KEY")
+    base_url: str | None = Field(None, description="Address of the API, for proxies and self-hosted servers")
+    headers: dict[str, str] = Field(default_factory=dict, description="Headers sent with every call")
+    options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="litellm arguments, such as api_version"
+    )
+
+
+class DeploymentSettings(BaseModel):
+    """One place that serves a model: an entry of ``deployments`` under ``[models.<alias>]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="provider/model")
+    api_key: SecretStr | None = Field(None, description="Key; else the provider's")
+    base_url: str | None = Field(None, description="Address of the API; else the provider's")
+    weight: float | None = Field(None, gt=0, description="Share of the calls, relative to the other deployments")
+    rpm: int | None = Field(None, gt=0, description="Requests a minute that it takes, by which the choice is weighted")
+    tpm: int | None = Field(None, gt=0, description="Tokens a minute that it takes, by which the choice is weighted")
+    timeout: Seconds | None = Field(None, description="Longest wait for the first byte, in seconds")
+    options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="litellm arguments, such as api_version"
+    )
+    routing: dict[str, Any] = Field(
+        default_factory=dict, description="Further fields of litellm's Router, such as order"
+    )
+
+
+class AliasSettings(BaseModel):
+    """A model's alias in ``las.toml``: ``[models.fast]``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deployments: list[DeploymentSettings] = Field(min_length=1, description="Where it is served; ids or tables")
+    fallbacks: list[str] = Field(default_factory=list, description="Models to ask, in order, when all of these fail")
+    context_window_fallbacks: list[str] = Field(
+        default_factory=list, description="Models to ask instead where the prompt is too long; else fallbacks"
+    )
+
+    @field_validator("deployments", mode="before")
+    @classmethod
+    def _take_ids(cls, value: Any) -> Any:
+        given = [value] if isinstance(value, (str, dict)) else value
+        return [{"model": item} if isinstance(item, str) else item for item in given]
+
+
+class RoutingSettings(BaseModel):
+    """``[routing]`` in ``las.toml``: how litellm's Router chooses among an alias's deployments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Literal["simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing"] = Field(
+        "simple-shuffle", description="litellm's routing strategy"
+    )
+    allowed_fails: int = Field(2, ge=0, description="Failures a minute after which a deployment is left alone")
+    cooldown_time: Seconds = Field(30, description="How long it is left alone, in seconds")
+    default_fallbacks: list[str] = Field(
+        default_factory=list, description="Models to ask, in order, when one without fallbacks of its own fails"
+    )
+
+
+def alias_of(name: str, aliases: Mapping[str, AliasSettings]) -> str | None:
+    """The alias that *name* is, or whose pattern, such as ``openai/*``, it fits; None if there is none."""
+    if name in aliases:
+        return name
+    patterns = (alias for alias in aliases if "*" in alias and _fits(name, alias))
+    # As litellm's Router does: of several patterns the most specific, which is the longest.
+    return max(patterns, key=len, default=None)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None

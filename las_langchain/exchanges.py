@@ -1,0 +1,230 @@
+"""One request to a model, from the budget over the cache and the tries to the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any
+
+from las_langchain.caches import cache_key
+from las_langchain.errors import APIError
+from las_langchain.prices import cost_of, speech_cost, transcription_cost
+from las_langchain.providers import Target
+from las_langchain.records import CallRecord, Observer, Operation, Tokens
+from las_langchain.setups import Setup
+from las_langchain.transports import SpeechAnswer, Transport
+from las_langchain.tries import Ask, Find, Request, Tries
+
+Json = dict[str, Any]
+
+_LETTERS_A_TOKEN = 4
+_LEFT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
+
+
+class Exchange:
+    """One request, from the budget to the ledger.
+
+    Args:
+        setup: the settings that it keeps to its end.
+        operation: what is asked for.
+        target: whom to ask first.
+        request: OpenAI's request without ``model`` and ``stream``.
+        find: finds the transport of a target.
+        observers: are told when it begins and ends.
+        stream: whether the answer comes in chunks.
+        max_retries: further tries after a retryable failure; None: the settings'.
+
+    Attributes:
+        record: what becomes of it.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        operation: Operation,
+        target: Target,
+        request: Request,
+        find: Find,
+        observers: Sequence[Observer] = (),
+        *,
+        stream: bool = False,
+        max_retries: int | None = None,
+    ) -> None:
+        self.record = CallRecord(operation, target.asked or target.id, target.id, stream=stream)
+        self._setup, self._first, self._observers = setup, target, observers
+        self._tries = Tries(setup, target, request, self.record, find, max_retries)
+        self._first_body = self._tries.body
+        self._answer: Json | None = None
+        self._said = 0
+
+    @property
+    def target(self) -> Target:
+        """The model that was asked last; in the end, the one that answered."""
+        return self._tries.target
+
+    async def complete(self) -> Json:
+        """A chat's whole answer.
+
+        Raises:
+            LASError: whatever went wrong, after the retries and the fallbacks.
+        """
+        return await self._answered(lambda transport, target, body: transport.acomplete(target, body))
+
+    async def embed(self) -> Json:
+        """The embeddings; failures as for :meth:`complete`."""
+        return await self._answered(lambda transport, target, body: transport.aembed(target, body))
+
+    async def transcribe(self) -> Json:
+        """The words of a sound; failures as for :meth:`complete`."""
+        async with self:
+            answer: Json = await self._tries.run(lambda transport, target, body: transport.atranscribe(target, body))
+            self.record.cost_usd = transcription_cost(self.record.model, answer)
+            return answer
+
+    async def speak(self) -> SpeechAnswer:
+        """The sound of words; failures as for :meth:`complete`."""
+        async with self:
+            answer: SpeechAnswer = await self._tries.run(lambda transport, target, body: transport.aspeak(target, body))
+            self.record.cost_usd = speech_cost(self.record.model, str(self._first_body.get("input", "")))
+            return answer
+
+    async def _answered(self, ask: Ask[Json]) -> Json:
+        """What *ask* returns, or the cache has."""
+        async with self:
+            stored = await self._stored()
+            if stored is None:
+                self._answer = await self._tries.run(ask)
+                await self._keep(self._answer)
+            else:
+                self._answer = {**stored, "cache_hit": True}
+            self._note(self._answer)
+            return self._answer
+
+    async def chunks(self) -> AsyncGenerator[Json]:
+        """The answer in chunks, out of the cache or from the model; arguments and failures as for :meth:`answer`.
+
+        Closing the generator closes the connection.
+        """
+        async with self:
+            stored = await self._stored()
+            if stored is not None:
+                for chunk in _replayed(stored):
+                    self._note(chunk)
+                    yield chunk
+                return
+            wants_usage = bool((self._tries.body.get("stream_options") or {}).get("include_usage"))
+            kept: list[Json] = []
+            async with aclosing(self._fresh_chunks()) as chunks:
+                async for chunk in chunks:
+                    self._note(chunk)
+                    if self._setup.cache is not None:
+                        kept.append(chunk)
+                    if chunk["choices"] or wants_usage:
+                        yield chunk
+            if kept:
+                await self._keep(kept if wants_usage else [chunk for chunk in kept if chunk["choices"]])
+
+    async def _fresh_chunks(self) -> AsyncGenerator[Json]:
+        async def begin(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+            chunks = transport.astream(target, _asking_for_usage(body))
+            return _begun(await anext(chunks, None)), chunks
+
+        first, rest = await self._tries.run(begin)
+        self.record.first_token_seconds = self.record.elapsed
+        async with aclosing(rest):
+            yield first
+            async for chunk in rest:
+                yield chunk
+
+    # The record
+
+    async def __aenter__(self) -> None:
+        await self._setup.budgets.acheck(self.record.caller)
+        for observer in self._observers:
+            observer.began(self.record, self._tries.body)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left, record = isinstance(error, _LEFT), self.record
+        if record.stream and record.tokens is None and record.attempts and (left or error is None):
+            self._estimate()
+        record.ended("cancelled" if left else "error" if error else "ok", error)
+        self._tries.end(error)
+        for observer in self._observers:
+            observer.ended(record, self._answer)
+        await self._setup.store(record, waits=not left)
+
+    def _note(self, answer: Json) -> None:
+        """Note what an answer or a chunk says."""
+        record, usage = self.record, answer.get("usage")
+        record.response_id = answer.get("id") or record.response_id
+        record.response_model = answer.get("model") or record.response_model
+        for choice in answer.get("choices") or ():
+            self._said += len((choice.get("delta") or {}).get("content") or "")
+            if choice.get("finish_reason"):
+                record.finish_reasons.append(choice["finish_reason"])
+        if tokens := Tokens.of(usage):
+            record.tokens = tokens
+            record.cost_usd = cost_of(record.model, usage, answer.get("service_tier"))
+        if answer.get("cache_hit"):
+            record.cache_hit, record.cost_usd = True, 0.0
+
+    def _estimate(self) -> None:
+        """Guess the tokens of a stream, which are paid for, where the provider did not say them, or not in time."""
+        texts = [part for message in self._tries.body.get("messages") or () for part in _texts(message)]
+        read = sum(map(len, texts)) // _LETTERS_A_TOKEN + 1
+        written = self._said // _LETTERS_A_TOKEN
+        self.record.tokens, self.record.tokens_estimated = Tokens(read, written), True
+        usage = {"prompt_tokens": read, "completion_tokens": written}
+        self.record.cost_usd = cost_of(self.record.model, usage)
+
+    # The cache
+
+    async def _stored(self) -> Any:
+        cache = self._setup.cache
+        return await cache.get(self._cache_key()) if cache is not None else None
+
+    async def _keep(self, answer: Any) -> None:
+        # A fallback's answer is not to be served once the model itself answers again.
+        is_own = self.target.asked == self._first.asked if self._first.asked else self.target.id == self._first.id
+        if self._setup.cache is not None and is_own:
+            await self._setup.cache.set(self._cache_key(), answer)
+
+    def _cache_key(self) -> str:
+        # The first target's, whichever deployment or fallback answers.
+        return cache_key(self._first, "stream" if self.record.stream else self.record.operation, self._first_body)
+
+
+def _asking_for_usage(body: Json) -> Json:
+    """*body* as it is sent: the ledger counts tokens whether or not the caller wants to see them.
+
+    A caller who says no, since the server does not know the field, has it left out.
+    """
+    options = {"include_usage": True, **(body.get("stream_options") or {})}
+    if not options["include_usage"]:
+        del options["include_usage"]
+    return {
+        **{name: value for name, value in body.items() if name != "stream_options"},
+        **({"stream_options": options} if options else {}),
+    }
+
+
+def _begun(chunk: Json | None) -> Json:
+    if chunk is None:
+        raise APIError("The provider sent an empty stream")
+    return chunk
+
+
+def _replayed(chunks: list[Json]) -> Iterable[Json]:
+    """The chunks of a stored stream, the last of which says where they are from."""
+    yield from chunks[:-1]
+    yield {**chunks[-1], "cache_hit": True}
+
+
+def _texts(message: Any) -> Iterable[str]:
+    content = message.get("content") if isinstance(message, dict) else None
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return (part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

@@ -1,0 +1,99 @@
+"""litellm's answers and chunks as OpenAI would have sent them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+
+from las_langchain import errors
+
+Json = dict[str, Any]
+
+
+def clean_completion(response: Json) -> Json:
+    """litellm's answer as OpenAI would have sent it.
+
+    Raises:
+        APIError: it holds no answer.
+    """
+    if not response.get("choices"):
+        raise errors.APIError("The provider's answer has no choices")
+    for choice in response["choices"]:
+        own = choice["message"].pop("provider_specific_fields", None) or {}
+        _check_choice(choice.pop("provider_specific_fields", None) or {})
+        message = {key: value for key, value in choice["message"].items() if value is not None and value != []}
+        refusal = choice["message"].get("refusal") or own.get("refusal")
+        # Anthropic's, a list of them for each block of text.
+        if cited := [citation for group in own.get("citations") or () for citation in group]:
+            message["citations"] = cited
+        if "reasoning" in message:
+            message["reasoning_content"] = message.pop("reasoning")
+        for call in message.get("tool_calls", ()):
+            # Gemini's, Bedrock's and Anthropic's; what of it must go back is in the id too.
+            for name in ("index", "provider_specific_fields", "caller"):
+                call.pop(name, None)
+            message.update(content=message.get("content") or None)
+        if not message.get("tool_calls") and choice["finish_reason"] == "tool_calls":
+            # The tool was litellm's own, for a schema.
+            choice["finish_reason"] = "stop"
+        choice["message"] = {"content": None, **message, "refusal": refusal}
+        choice["logprobs"] = choice.get("logprobs")
+    if response.get("usage"):
+        response["usage"] = _without_none(response["usage"])
+    response["model"] = (response.get("model") or "").removeprefix("ollama_chat/")
+    return _without_none(response)
+
+
+def _check_choice(own: Json) -> None:
+    """Raise the error that OpenRouter puts into a choice of a good answer, which litellm takes for an empty one."""
+    if error := own.get("error"):
+        status = error["code"] if isinstance(error.get("code"), int) else 502
+        raise litellm.APIError(status, str(error.get("message")), "", "")
+
+
+def clean_chunk(chunk: Json) -> Json:
+    """litellm's chunk as OpenAI would have sent it; its usage chunk loses the empty choice."""
+    for choice in chunk["choices"]:
+        delta = choice["delta"]
+        own = delta.pop("provider_specific_fields", None) or {}
+        if own.get("citation"):
+            delta["citations"] = [own["citation"]]
+        kept = {key: value for key, value in delta.items() if value is not None and value != []}
+        if "reasoning_content" in kept:
+            # OpenRouter's own name for the same.
+            kept.pop("reasoning", None)
+        # The role comes with an empty text, as clients expect of the first chunk.
+        choice["delta"] = {"content": "", **kept} if "role" in kept and "tool_calls" not in kept else kept
+        for call in kept.get("tool_calls", ()):
+            _clean_call(call)
+    if chunk.get("usage"):
+        chunk["usage"] = _without_none(chunk["usage"])
+        chunk["usage"].pop("cost", None)
+        chunk["choices"] = [choice for choice in chunk["choices"] if choice["delta"] or choice.get("finish_reason")]
+    return _without_none(chunk)
+
+
+def clean_embeddings(response: Json) -> Json:
+    """litellm's embeddings as OpenAI would have sent them."""
+    return _without_none(response)
+
+
+def _clean_call(call: Json) -> None:
+    call["function"] = _without_none(call.get("function") or {})
+    call.pop("provider_specific_fields", None)
+    if call.get("id") is None:
+        call.pop("id", None)
+        call.pop("type", None)
+
+
+def _without_none(value: Json) -> Json:
+    """*value* without litellm's own keys and without keys that are None, one level into its dicts."""
+    dropped = {"provider_specific_fields", "_response_headers", "hidden_params"}
+    kept = {key: item for key, item in value.items() if item is not None and key not in dropped}
+    # Gemini's, on every answer and chunk.
+    kept = {key: item for key, item in kept.items() if item != [] or not key.startswith("vertex_ai_")}
+    return {
+        key: {k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item
+        for key, item in kept.items()
+    }

@@ -1,0 +1,276 @@
+"""What litellm raises, as this package's errors that litellm's users catch too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import litellm
+import openai
+from litellm.llms.base_llm.chat.transformation import BaseLLMException
+
+from las_langchain import errors
+from las_langchain.providers import PROVIDERS, Target
+
+
+class LiteLLMBadRequestError(errors.BadRequestError, litellm.BadRequestError, litellm.exceptions.InvalidRequestError):
+    """A :class:`~las_langchain.errors.BadRequestError` that litellm's users catch too."""
+
+
+class LiteLLMContextWindowExceededError(
+    errors.ContextWindowExceededError, LiteLLMBadRequestError, litellm.ContextWindowExceededError
+):
+    """A :class:`~las_langchain.errors.ContextWindowExceededError` that litellm's users catch too."""
+
+
+class LiteLLMAuthenticationError(errors.AuthenticationError, litellm.AuthenticationError):
+    """A :class:`~las_langchain.errors.AuthenticationError` that litellm's users catch too."""
+
+
+class LiteLLMPermissionDeniedError(errors.PermissionDeniedError, litellm.PermissionDeniedError):
+    """A :class:`~las_langchain.errors.PermissionDeniedError` that litellm's users catch too."""
+
+
+class LiteLLMNotFoundError(errors.ModelNotFoundError, litellm.NotFoundError):
+    """A :class:`~las_langchain.errors.ModelNotFoundError` that litellm's users catch too."""
+
+
+class LiteLLMTimeoutError(errors.APITimeoutError, litellm.Timeout):
+    """A :class:`~las_langchain.errors.APITimeoutError` that litellm's users catch too."""
+
+
+class LiteLLMRateLimitError(errors.RateLimitError, litellm.RateLimitError):
+    """A :class:`~las_langchain.errors.RateLimitError` that litellm's users catch too."""
+
+
+class LiteLLMAPIError(errors.APIError, litellm.InternalServerError):
+    """A :class:`~las_langchain.errors.APIError` that litellm's users catch too."""
+
+
+class LiteLLMAPIConnectionError(errors.APIConnectionError, litellm.APIConnectionError):
+    """A :class:`~las_langchain.errors.APIConnectionError` that litellm's users catch too."""
+
+
+class LiteLLMServiceUnavailableError(errors.ServiceUnavailableError, litellm.ServiceUnavailableError):
+    """A :class:`~las_langchain.errors.ServiceUnavailableError` that litellm's users catch too."""
+
+
+_TWINS: dict[type[errors.LASError], type[errors.LASError]] = {
+    errors.BadRequestError: LiteLLMBadRequestError,
+    errors.ContextWindowExceededError: LiteLLMContextWindowExceededError,
+    errors.AuthenticationError: LiteLLMAuthenticationError,
+    errors.PermissionDeniedError: LiteLLMPermissionDeniedError,
+    errors.ModelNotFoundError: LiteLLMNotFoundError,
+    errors.APITimeoutError: LiteLLMTimeoutError,
+    errors.RateLimitError: LiteLLMRateLimitError,
+    errors.APIError: LiteLLMAPIError,
+    errors.APIConnectionError: LiteLLMAPIConnectionError,
+    errors.ServiceUnavailableError: LiteLLMServiceUnavailableError,
+}
+
+
+@contextlib.contextmanager
+def translated(target: Target) -> Iterator[None]:
+    """Turn what litellm raises into this package's errors, without tracebacks and keys in the text."""
+    try:
+        yield
+    except errors.LASError as error:
+        error.provider = error.provider or target.provider
+        raise
+    except TimeoutError:
+        raise LiteLLMTimeoutError(_too_slow(target), provider=target.provider) from None
+    except Exception as error:
+        raise _las_error(error, target) from None
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Give litellm's error what really happened: for embeddings it keeps no more than a printed form of it."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(getattr(cause, "body", None), dict):
+            if type(cause) is openai.APIConnectionError or isinstance(cause, httpx.ConnectError):
+                raise litellm.APIConnectionError(str(cause), llm_provider="", model="") from None
+            cause = cause.__context__
+        body = getattr(cause, "body", None) or {}
+        if isinstance(body.get("message"), str):
+            error.__dict__.update(message=body["message"], param=body.get("param"), body=body)
+        raise
+
+
+def _las_error(error: Exception, target: Target) -> errors.LASError:
+    error = _original(error)
+    kind, status = _kind(error)
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    translated = _TWINS[kind](
+        _text(error, kind, target),
+        param=_if_text(getattr(error, "param", None)),
+        code=_code(error, kind),
+        provider=target.provider,
+        status_code=status,
+        retry_after=_seconds(headers.get("retry-after") or _advised(str(error))),
+    )
+    # What litellm's users read from its exceptions.
+    translated.__dict__.update(llm_provider=target.provider, model=target.model)
+    return translated
+
+
+def _original(error: Exception) -> Exception:
+    """What the provider said in the middle of a stream, where litellm's own error has lost it."""
+    original: Exception | None = None
+    if isinstance(error, litellm.exceptions.MidStreamFallbackError):
+        original = error.original_exception
+    if isinstance(error, ValueError) and isinstance(error.__context__, BaseLLMException):
+        # litellm fails to read a status out of a code that is a word.
+        original = error.__context__
+    return original or error
+
+
+def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
+    status = getattr(error, "status_code", None)
+    if isinstance(error, litellm.ContextWindowExceededError) or _said_code(error) == _TOO_LONG:
+        return errors.ContextWindowExceededError, None
+    # In the middle of a stream litellm tells a timeout from a broken connection only in its text.
+    if isinstance(error, litellm.Timeout) or _TIMED_OUT.search(str(error)):
+        return errors.APITimeoutError, None
+    if isinstance(error, (litellm.APIConnectionError, litellm.exceptions.MidStreamFallbackError)):
+        return errors.APIConnectionError, None
+    if _UNREACHABLE.search(str(error)) or _BROKEN.search(str(error)):
+        return errors.APIConnectionError, None
+    if status == 400 and (_said_code(error) == errors.ModelNotFoundError.code or _NO_MODEL.search(str(error))):
+        return errors.ModelNotFoundError, None
+    if status == 500 and "overloaded_error" in str(error):
+        # Anthropic's 529, for which litellm has no class.
+        return errors.ServiceUnavailableError, 529
+    if status == 500 and _UNAVAILABLE.search(str(error)):
+        # Gemini's 503, which litellm takes for a 500.
+        return errors.ServiceUnavailableError, None
+    if _OLLAMAS.search(str(error)):
+        return errors.APIError, None
+    kind = errors.for_status(status) if isinstance(status, int) else errors.APIError
+    return kind, status if isinstance(status, int) and status != kind.status_code else None
+
+
+# What litellm appends: the same text again, and advice about settings of its own.
+_APPENDED = (" Original exception: ", " To drop these, set ", " Traceback (most recent call last)")
+# Of a header's value that a provider repeats in its error; shorter ones are words.
+_SECRET_LENGTH = 8
+_SECRET = re.compile(r"key|secret|token|password|credential")
+_TOO_LONG = errors.ContextWindowExceededError.code
+_TIMED_OUT = re.compile(r"timed out|timeout on reading", re.IGNORECASE)
+_PREFIXES = re.compile(
+    r"^(((litellm\.)?\w*(Error|Exception|Timeout)( -|:)?|\w+Exception(?= \w*Error -)"
+    r"|BedrockException Invalid Authentication -) )+"
+)
+_UNREACHABLE = re.compile(r"Cannot connect to host|Connect call failed|All connection attempts failed|not known")
+_BROKEN = re.compile(r"payload is not completed|peer closed connection|Server disconnected|Connection reset")
+# What those say to an unknown model that answer 400 to it: OpenRouter, DeepSeek, Hugging Face and Bedrock.
+_NO_MODEL = re.compile(
+    r"not a valid model ID|Model Not Exist|The requested model .* does not exist|model identifier is invalid"
+)
+_UNAVAILABLE = re.compile(r'"UNAVAILABLE"|\bUNAVAILABLE - ')
+# How litellm tells of an error that Ollama sends in the middle of a stream.
+_OLLAMAS = re.compile(r"unexpected response from Ollama: \{'error': ['\"](.*)['\"]\}")
+# Google says in the body of its error, not in a header, when to come back.
+_ADVICE = re.compile(r'(?:"retryDelay": ?"|retry in )([\d.]+)s')
+# OpenRouter's errors in a stream, as litellm tells them.
+_OPENROUTER = re.compile(r"^Message: (.*), Metadata: .*, User ID:.*$")
+
+
+def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
+    if kind is errors.APITimeoutError:
+        return _too_slow(target)
+    reason = _reason(error, target)
+    row = PROVIDERS.get(target.provider)
+    if kind is errors.APIConnectionError and _BROKEN.search(reason):
+        return f"{_title(target)}: the connection broke before the answer was whole"
+    unreachable = kind is errors.APIConnectionError and _UNREACHABLE.search(str(error))
+    if unreachable and row and row.keyless and row.base_url_variables and target.api_base:
+        return f"{row.title} does not answer at {target.api_base}: start it, or set {row.base_url_variables[0]}"
+    if kind is errors.AuthenticationError and row and row.signs_with:
+        return f"{row.title}: {reason}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    if kind is errors.AuthenticationError and row and row.key_variables:
+        return f"{row.title} refused the key in {row.key_variables[0]}: {reason}"
+    return f"{_title(target)}: {reason}"
+
+
+def _reason(error: Exception, target: Target) -> str:
+    """What the provider said, in one line and without secrets."""
+    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    for noise in _APPENDED:
+        first = first.partition(noise)[0]
+    said = _OPENROUTER.sub(r"\1", _PREFIXES.sub("", first).strip())
+    reason = errors.masked(_without_advice(_in_body(said)))[:500]
+    given = (*target.headers.values(), *(value for name, value in target.options.items() if _SECRET.search(name)))
+    for secret in (value for value in given if isinstance(value, str) and len(value) >= _SECRET_LENGTH):
+        reason = reason.replace(secret, "***")
+    return reason.replace(target.api_key.get_secret_value(), "***") if target.api_key else reason
+
+
+def _in_body(text: str) -> str:
+    """The message inside a provider's JSON error body, if *text* ends with one."""
+    if in_stream := _OLLAMAS.search(text):
+        return in_stream[1]
+    start = text.find("{")
+    # litellm prints the bytes of what is answered to a stream, and sets a full stop behind some.
+    plain = text[start:].replace("\\'", "'") if text.startswith("b'{") else text[start:]
+    try:
+        body = json.JSONDecoder().raw_decode(plain)[0] if start >= 0 else {}
+    except ValueError:
+        body = {}
+    # OpenAI's shape, a text where that has an object, or AWS's.
+    error = body.get("error", body)
+    said = str(error.get("message") or text) if isinstance(error, dict) else str(error)
+    # The string that AWS was to be signed holds a session's token.
+    return said.partition(" The Canonical String for this request")[0]
+
+
+def _without_advice(text: str) -> str:
+    """*text* without the sentences about litellm's own settings, which its users here cannot set."""
+    sentences = re.split(r"(?<=[.;]) ", text)
+    kept = [sentence for sentence in sentences if not re.search(r"litellm[._:]|litellm_settings", sentence)]
+    return " ".join(kept or sentences).rstrip(";")
+
+
+def _too_slow(target: Target) -> str:
+    return (
+        f"{_title(target)} did not answer in time: LAS_TIMEOUT ({target.timeout:g} s) bounds the first byte, "
+        f"LAS_STREAM_TIMEOUT ({target.stream_timeout:g} s) the silence between chunks"
+    )
+
+
+def _title(target: Target) -> str:
+    row = PROVIDERS.get(target.provider)
+    return row.title if row else target.provider
+
+
+def _code(error: Exception, kind: type[errors.LASError]) -> str | None:
+    code = _said_code(error)
+    return code if isinstance(code, str) and not code.isdigit() else kind.code
+
+
+def _said_code(error: Exception) -> Any:
+    body = getattr(error, "body", None)
+    return body.get("code") if isinstance(body, dict) else getattr(error, "code", None)
+
+
+def _if_text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _advised(text: str) -> str | None:
+    found = _ADVICE.search(text)
+    return found[1] if found else None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        return max(0.0, float(value)) if value else None
+    except ValueError:
+        return None

@@ -1,0 +1,164 @@
+"""OpenAI's requests as litellm's arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import litellm
+from litellm.llms.openai_like.json_loader import JSONProviderRegistry
+
+from las_langchain import errors
+from las_langchain.providers import CHAT_FIELDS, PROVIDERS, Target, variable_prefix
+from las_langchain.settings import nearest
+from las_langchain.transports.checks import check_messages
+from las_langchain.transports.litellm.failures import LiteLLMAuthenticationError, LiteLLMBadRequestError
+
+Json = dict[str, Any]
+
+# litellm takes hundreds of further arguments, among them where the call goes and with which key, and forwards what it
+# does not know: only these are passed on.
+EMBEDDING_FIELDS = frozenset("input dimensions encoding_format user extra_body extra_headers".split())
+_OPENAI_LIKE = {
+    *litellm.openai_compatible_providers,
+    *JSONProviderRegistry.list_providers(),
+    *("ai21", "custom_openai", "litellm_proxy", "mistral", "text-completion-openai"),
+}
+_JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence."
+# Who calls; litellm would name itself.
+_SELF = {"openrouter": {"HTTP-Referer": "https://pypi.org/project/las-langchain", "X-Title": "las-langchain"}}
+_TAKE_METADATA = frozenset({"openai", "azure"})
+# litellm has two dialects of Ollama: the better one for chat does not embed.
+_EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
+# For the others litellm forgets the headers of an embeddings request.
+_TAKE_EMBEDDING_HEADERS = frozenset(
+    "azure bedrock cohere cohere_chat dashscope edenai gemini hosted_vllm huggingface litellm_proxy llamafile "
+    "lm_studio nvidia_nim oci openai openai_like openrouter qwen_ai_platform qwencloud together_ai vercel_ai_gateway "
+    "vertex_ai volcengine".split()
+)
+
+
+def chat_arguments(target: Target, body: Json) -> Json:
+    """What litellm is called with for a chat request.
+
+    Raises:
+        BadRequestError: a field is unknown, or a message malformed.
+    """
+    refuse_unknown(body, CHAT_FIELDS, target)
+    check_messages(body.get("messages"))
+    arguments = {key: value for key, value in body.items() if value is not None}
+    # litellm takes `metadata` for its own, writes into it, and sends nothing of it.
+    metadata = arguments.pop("metadata", None)
+    if metadata is not None and target.provider in _TAKE_METADATA:
+        arguments["extra_body"] = {"metadata": metadata, **(arguments.get("extra_body") or {})}
+    if target.provider == "anthropic" and (arguments.get("response_format") or {}).get("type") == "json_object":
+        # Anthropic has no JSON mode, and litellm leaves the wish out.
+        del arguments["response_format"]
+        arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
+    if target.provider == "ollama" and isinstance(arguments.get("stop"), str):
+        # Ollama takes only lists.
+        arguments["stop"] = [arguments["stop"]]
+    if "tools" in arguments:
+        # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
+        arguments["_skip_mcp_handler"] = True
+    _check_images(target, arguments["messages"])
+    return {**arguments, **_own_arguments(target, arguments), **call_arguments(target), "model": target.litellm_model}
+
+
+def embedding_arguments(target: Target, body: Json) -> Json:
+    """What litellm is called with for an embeddings request.
+
+    Raises:
+        BadRequestError: a field is unknown, or cannot be sent to this provider.
+    """
+    refuse_unknown(body, EMBEDDING_FIELDS, target)
+    model = target.litellm_model
+    for chat, embedding in _EMBEDDING_PREFIXES.items():
+        model = embedding + model.removeprefix(chat) if model.startswith(chat) else model
+    arguments = {key: value for key, value in body.items() if value is not None}
+    if target.provider == "openai":
+        # litellm refuses it for models whose names it does not know; whether they take it is for the server to say.
+        arguments["allowed_openai_params"] = ["dimensions"]
+    arguments |= call_arguments(target)
+    if token := arguments.pop("azure_ad_token", None):
+        # litellm would send it as a field of the request, too.
+        arguments["azure_ad_token_provider"] = lambda: token
+    if (target.headers or arguments.get("extra_headers")) and model.partition("/")[0] not in _TAKE_EMBEDDING_HEADERS:
+        raise errors.BadRequestError(
+            f"extra_headers: litellm sends no headers with embeddings of {target.provider}", param="extra_headers"
+        )
+    return {**arguments, "model": model}
+
+
+def _own_arguments(target: Target, arguments: Json) -> Json:
+    """What litellm has to be told for a chat request of this provider."""
+    if target.provider == "groq" and "response_format" in arguments:
+        # litellm asks Groq for structured output in one piece, and with the options of a stream all the same.
+        return {"additional_drop_params": ["stream_options"]}
+    if target.provider == "bedrock" and "tool_choice" in arguments:
+        # litellm refuses it for models that its price list does not know.
+        return {"allowed_openai_params": ["tool_choice"]}
+    return {}
+
+
+def _check_images(target: Target, messages: list[Json]) -> None:
+    """Refuse images that litellm would leave out without a word."""
+    contents = (message.get("content") for message in messages)
+    parts = (part for content in contents if isinstance(content, list) for part in content)
+    if target.provider != "deepseek" or not any(part["type"] == "image_url" for part in parts):
+        return
+    if not litellm.supports_vision(target.model, custom_llm_provider="deepseek"):
+        raise LiteLLMBadRequestError(f"messages: {target.id} takes no images", param="messages")
+
+
+def call_arguments(target: Target) -> Json:
+    """What litellm is called with whatever the request: where it goes, with which key, and how long it may take."""
+    return {
+        **target.options,
+        **_credentials(target),
+        "timeout": target.timeout,
+        "headers": {**_SELF.get(target.provider, {}), **target.headers} or None,
+        # The service retries; on "openai/" even litellm's 0 would be three attempts without both of these.
+        "max_retries": 0,
+        "num_retries": 0,
+    }
+
+
+def _credentials(target: Target) -> Json:
+    """Where the call goes and with which key.
+
+    Raises:
+        LiteLLMAuthenticationError: an OpenAI-like provider has no key.
+        LiteLLMBadRequestError: it has no address.
+    """
+    # litellm appends paths that begin with a slash.
+    base = target.api_base.rstrip("/") if target.api_base else None
+    key = target.api_key.get_secret_value() if target.api_key else None
+    if target.provider not in PROVIDERS and target.provider in _OPENAI_LIKE:
+        # For what is missing litellm takes OPENAI_BASE_URL and OPENAI_API_KEY: another provider's.
+        _, _, key, found = litellm.get_llm_provider(target.litellm_model, api_base=base, api_key=key)
+        prefix = variable_prefix(target.provider)
+        if not found:
+            raise LiteLLMBadRequestError(f"No address for {target.provider}: set {prefix}_API_BASE", param="model")
+        if not key and not base:
+            raise LiteLLMAuthenticationError(f"No key for {target.provider}: set {prefix}_API_KEY")
+        base, key = base or found, key or "none"
+    if target.provider == "azure" and not base:
+        raise LiteLLMBadRequestError("No address for Azure OpenAI: set AZURE_API_BASE", param="model")
+    # Else litellm lets the environment's endpoint go before this one.
+    endpoint = {"aws_bedrock_runtime_endpoint": base} if target.provider == "bedrock" and base else {}
+    return {"api_base": base, "api_key": key, **endpoint}
+
+
+def refuse_unknown(body: Json, known: frozenset[str], target: Target) -> None:
+    """Check that *body* has no other fields than *known*.
+
+    Raises:
+        BadRequestError: it has; the message names the nearest.
+    """
+    for name in body:
+        if name not in known:
+            raise errors.BadRequestError(
+                f"Unknown parameter {name!r}{nearest(name, known)}; put a provider's own into extra_body",
+                param=name,
+                provider=target.provider,
+            )

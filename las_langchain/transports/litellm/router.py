@@ -1,0 +1,165 @@
+"""Which deployment of a model alias takes the next call: litellm's Router decides, the service calls.
+
+Only the choice is the Router's: its strategies, weights, limits and cooldowns. The calls themselves go through the
+transports, with the service's retries, deadlines and cancelling, and reach models in this process too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import litellm
+from litellm.types.router import RouterRateLimitError
+
+from las_langchain.catalog import model_info
+from las_langchain.deployments import DeploymentSettings, alias_of
+from las_langchain.errors import LASError
+from las_langchain.providers import Overrides, Target, deployed, split_name
+from las_langchain.records import CallRecord
+from las_langchain.settings import LASSettings
+
+Json = dict[str, Any]
+
+# Where each of its strategies keeps what it learns of the calls.
+_LEARNERS = ("leastbusy_logger", "lowestlatency_logger", "lowestcost_logger")
+
+
+# It takes 0 for an unknown price.
+_NEXT_TO_NOTHING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class NothingLeft:
+    """No deployment can take a call now.
+
+    Attributes:
+        seconds: after which one will have cooled down; None: unknown.
+    """
+
+    seconds: float | None
+
+
+class Router:
+    """The deployments of all aliases.
+
+    Args:
+        settings: ``models`` and ``routing``.
+    """
+
+    def __init__(self, settings: LASSettings) -> None:
+        self._settings = settings
+        self._deployments = {
+            f"{alias}#{index}": deployment
+            for alias, entry in settings.models.items()
+            for index, deployment in enumerate(entry.deployments)
+        }
+        routing = settings.routing
+        self._router = litellm.Router(
+            model_list=[_entry(key, deployment, settings) for key, deployment in self._deployments.items()],
+            routing_strategy=routing.strategy,
+            allowed_fails=routing.allowed_fails,
+            cooldown_time=routing.cooldown_time,
+            num_retries=0,
+        )
+        self._learners = [learner for name in _LEARNERS if (learner := getattr(self._router, name, None))]
+        # They would hear of litellm's calls, which they are told of here, whatever the transport.
+        self._router.discard()
+        for learner in self._learners:
+            for callbacks in (litellm.callbacks, litellm.input_callback):
+                callbacks[:] = [callback for callback in callbacks if callback is not learner]
+
+    async def pick(
+        self, name: str, overrides: Overrides, messages: Any = None, excluded: Iterable[str] = ()
+    ) -> Target | NothingLeft:
+        """The deployment of the alias *name* that is to be asked next.
+
+        Args:
+            name: the model as the caller named it.
+            overrides: as for :func:`~las_langchain.providers.resolve`.
+            messages: the request's, by which some strategies weigh it.
+            excluded: ids of deployments that are not wanted again.
+        """
+        alias = alias_of(name, self._settings.models) or name
+        request: Json = {"_excluded_deployment_ids": list(excluded), "metadata": {}}
+        try:
+            found = await self._router.async_get_available_deployment(
+                model=name, request_kwargs=request, messages=messages
+            )
+        except RouterRateLimitError as error:
+            return NothingLeft(error.cooldown_time or None)
+        except (ValueError, litellm.BadRequestError, litellm.RateLimitError):
+            return NothingLeft(None)
+        key = str(found["model_info"]["id"])
+        target = deployed(self._deployments[key], name, self._settings, overrides)
+        return replace(target, alias=alias, asked=name, deployment=key)
+
+    def began(self, target: Target) -> None:
+        """Note that *target* was asked."""
+        for learner in self._learners:
+            learner.log_pre_api_call(target.litellm_model, None, _told(target))
+
+    def succeeded(self, target: Target, record: CallRecord, seconds: float) -> None:
+        """Note that *target* has answered, after *seconds*."""
+        told = _told(target) | {"stream": record.stream}
+        end = datetime.now(UTC)
+        start = end - timedelta(seconds=seconds)
+        self._router.sync_deployment_callback_on_success(told, None, start, end)
+        for learner in self._learners:
+            learner.log_success_event(told, None, start, end)
+
+    def failed(self, target: Target, error: LASError) -> None:
+        """Note that *target* failed; too often, and it is left alone for a while."""
+        told = _told(target) | {"exception": error}
+        now = datetime.now(UTC)
+        self._router.deployment_callback_on_failure(told, None, now, now)
+        for learner in self._learners:
+            learner.log_failure_event(told, None, now, now)
+
+    def left(self, target: Target) -> None:
+        """Note that nobody waits for *target* any more."""
+        for learner in self._learners:
+            learner.log_failure_event(_told(target), None, None, None)
+
+
+def _entry(key: str, deployment: DeploymentSettings, settings: LASSettings) -> Json:
+    """A deployment as the Router's ``model_list`` has it, without keys and addresses, which it needs not know."""
+    further = dict(deployment.routing)
+    info = further.pop("model_info", {})
+    given = {name: getattr(deployment, name) for name in ("weight", "rpm", "tpm")}
+    params = {"model": _litellm_model(deployment.model, settings), **_prices(deployment.model, settings), **further}
+    return {
+        "model_name": key.rpartition("#")[0],
+        "litellm_params": {**params, **{name: value for name, value in given.items() if value is not None}},
+        "model_info": {**info, "id": key},
+    }
+
+
+def _litellm_model(model: str, settings: LASSettings) -> str:
+    if "*" in model:
+        return model
+    provider, name = split_name(model, settings)
+    # It knows nothing of the models in this process.
+    return f"custom_openai/{name}" if provider == "local" else f"{provider}/{name}"
+
+
+def _prices(model: str, settings: LASSettings) -> Json:
+    """What cost-based routing goes by; it finds the prices of few models by itself."""
+    names = ("input_cost_per_token", "output_cost_per_token")
+    provider, name = split_name(model, settings) if "*" not in model else ("", "")
+    if provider == "local":
+        return dict.fromkeys(names, _NEXT_TO_NOTHING)
+    row = model_info(provider, name)
+    return {key: row[key] for key in names if row.get(key)}
+
+
+def _told(target: Target) -> Json:
+    """What the Router is told of a call, in the words of litellm's callbacks."""
+    return {
+        "litellm_params": {
+            "metadata": {"model_group": target.alias, "deployment": target.litellm_model},
+            "model_info": {"id": target.deployment},
+        }
+    }

@@ -1,0 +1,127 @@
+"""The transport for every provider that litellm reaches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterable
+from typing import Any
+
+import litellm
+
+from las_langchain import errors
+from las_langchain.providers import Target
+from las_langchain.transports import SpeechAnswer
+from las_langchain.transports.background import BACKGROUND
+from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
+from las_langchain.transports.litellm.audio import speak, transcribe
+from las_langchain.transports.litellm.callbacks import Callbacks
+from las_langchain.transports.litellm.failures import explained, translated
+from las_langchain.transports.litellm.requests import chat_arguments, embedding_arguments
+from las_langchain.transports.litellm.streams import Order, Tap
+
+Json = dict[str, Any]
+
+
+class LiteLLMTransport:
+    """Sends requests to any provider that litellm knows."""
+
+    def __init__(self) -> None:
+        self._callbacks = Callbacks()
+
+    def complete(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return BACKGROUND.run(self.acomplete(target, body))
+
+    async def acomplete(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target):
+            async with asyncio.timeout(target.timeout):
+                response = await litellm.acompletion(**chat_arguments(target, body))
+            return clean_completion(response.model_dump())
+
+    def stream(self, target: Target, body: Json) -> Generator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return BACKGROUND.iterate(self.astream(target, body))
+
+    async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target):
+            async with asyncio.timeout(target.timeout):
+                stream = await litellm.acompletion(**chat_arguments(target, body), stream=True)
+            tap, order = Tap(stream, whole_calls=target.provider == "ollama"), Order()
+            try:
+                limit = target.timeout
+                while True:
+                    # litellm's own timeout is per read, so a server that only sends pings would hold the call for ever.
+                    async with asyncio.timeout(limit):
+                        chunk = await anext(stream, None)
+                    if chunk is None:
+                        break
+                    limit = target.stream_timeout
+                    cleaned = clean_chunk(chunk.model_dump())
+                    for lost in tap.take(cleaned):
+                        yield lost
+                    if restored := order.restore(cleaned):
+                        yield restored
+                _check_whole(stream, tap)
+            finally:
+                await stream.aclose()
+
+    def embed(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return BACKGROUND.run(self.aembed(target, body))
+
+    async def aembed(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target), explained():
+            async with asyncio.timeout(target.timeout):
+                response = await litellm.aembedding(**embedding_arguments(target, body))
+            return clean_embeddings(response.model_dump())
+
+    async def aspeak(self, target: Target, body: Json) -> SpeechAnswer:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target):
+            async with asyncio.timeout(target.timeout):
+                return await speak(target, body)
+
+    async def atranscribe(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target):
+            async with asyncio.timeout(target.timeout):
+                return await transcribe(target, body)
+
+    def use_callbacks(self, names: Iterable[str], *, log_prompts: bool) -> None:
+        """Have litellm report to the services called *names*.
+
+        Raises:
+            ConfigurationError: litellm knows no callback of such a name.
+        """
+        self._callbacks.use(names, log_prompts=log_prompts)
+
+    def tokenize(self, model: str, text: str) -> list[int]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        tokens = litellm.encode(model=model, text=text)
+        return list(getattr(tokens, "ids", tokens))
+
+    def count_tokens(self, model: str, body: Json) -> int:
+        """See :class:`~las_langchain.transports.Transport`; an image counts as litellm's average one."""
+        return int(
+            litellm.token_counter(
+                model=model,
+                messages=body["messages"],
+                tools=body.get("tools") or None,
+                # litellm would fetch an image to measure it.
+                use_default_image_token_count=True,
+            )
+        )
+
+
+def _check_whole(stream: Any, tap: Tap) -> None:
+    # litellm ends a stream that was cut as if the model had finished; these are the only traces.
+    if stream.received_finish_reason is None and not tap.ended:
+        raise errors.APIConnectionError("The stream ended before the answer was whole")

@@ -1,0 +1,203 @@
+"""The tries at one request: again after a failure, at an alias's other deployments, then at its fallbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from las_langchain.errors import BadRequestError, ContextWindowExceededError, LASError, ServiceUnavailableError
+from las_langchain.providers import Overrides, Target, resolve
+from las_langchain.records import CallRecord
+from las_langchain.transports import Transport
+
+if TYPE_CHECKING:
+    from las_langchain.setups import Setup
+
+Json = dict[str, Any]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Request = Json | Callable[[Target], Json]
+"""OpenAI's request, or a function that makes it for the model that is about to be asked."""
+Find = Callable[[Target], Awaitable[Transport]]
+"""Finds the transport of a target."""
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.5
+"""Seconds before the first retry; doubled for each further one, with jitter."""
+LONGEST_DELAY = 30.0
+"""Longest wait before a retry, in seconds; a provider that asks for more is not retried."""
+
+
+class Ask(Protocol[T_co]):
+    """Sends one request by one transport."""
+
+    def __call__(self, transport: Transport, target: Target, body: Json, /) -> Awaitable[T_co]: ...
+
+
+class Tries:
+    """The tries at one request.
+
+    Args:
+        setup: the settings, and the router of their aliases.
+        target: whom to ask first.
+        request: what to ask.
+        record: counts the tries, and names the model that was asked last.
+        find: finds the transport of a target.
+        max_retries: further tries at a model after a retryable failure; None: the settings'.
+
+    Attributes:
+        target: the model that was asked last, or is to be asked first.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        target: Target,
+        request: Request,
+        record: CallRecord,
+        find: Find,
+        max_retries: int | None = None,
+    ) -> None:
+        self.target = target
+        self._setup, self._request, self._record, self._find = setup, request, record, find
+        self._max_retries = setup.settings.max_retries if max_retries is None else max_retries
+        self._failed: set[str] = set()
+        self._begun: float | None = None
+
+    @property
+    def body(self) -> Json:
+        """The request as :attr:`target` gets it."""
+        body = self._request(self.target) if callable(self._request) else self._request
+        if self._record.operation != "chat" or not self.target.defaults:
+            return body
+        defaults = dict(self.target.defaults)
+        if body.get("max_completion_tokens") is not None:
+            defaults.pop("max_tokens", None)
+        return {**defaults, **{name: value for name, value in body.items() if value is not None}}
+
+    async def run(self, ask: Ask[T]) -> T:
+        """What *ask* returns in the first try that does not fail.
+
+        Raises:
+            LASError: the last failure, when nothing is left to try.
+        """
+        name, others = self._record.asked, None
+        while True:
+            try:
+                if others is not None:
+                    self._turn_to(name)
+                return await self._at_one_model(ask)
+            except LASError as error:
+                others = self._fallbacks(error) if others is None else others
+                if not others or is_final(error):
+                    raise
+                logger.warning("%s failed, asking %s: %s", name, others[0], error)
+                name = others.pop(0)
+
+    def end(self, error: BaseException | None) -> None:
+        """Tell the router what became of the last try, which may have failed in the middle of its stream."""
+        begun, self._begun = self._begun, None
+        if begun is None or self.target.deployment is None:
+            return
+        if error is None:
+            self._setup.router.succeeded(self.target, self._record, time.perf_counter() - begun)
+        elif isinstance(error, LASError):
+            self._setup.router.failed(self.target, error)
+        else:
+            self._setup.router.left(self.target)
+
+    async def _at_one_model(self, ask: Ask[T]) -> T:
+        failures = 0
+        while True:
+            await self._choose_deployment()
+            try:
+                return await self._try(ask)
+            except LASError as error:
+                self.end(error)
+                delay = self._delay(error, failures)
+                if delay is None:
+                    raise
+            failures += 1
+            await asyncio.sleep(delay)
+
+    async def _try(self, ask: Ask[T]) -> T:
+        target = self.target
+        self._record.model = target.id
+        self._record.attempts += 1
+        return await ask(await self._find(target), target, self.body)
+
+    async def _choose_deployment(self) -> None:
+        target = self.target
+        if target.alias is None:
+            return
+        # Importing the router takes seconds, which no other call on this event loop should have to wait for.
+        router = (
+            await asyncio.to_thread(lambda: self._setup.router) if not self._setup.has_router else self._setup.router
+        )
+        overrides = cast("Overrides", dict(target.overrides))
+        name, messages = target.asked or target.alias, self.body.get("messages")
+        chosen = await router.pick(name, overrides, messages, self._failed)
+        if not isinstance(chosen, Target) and self._failed:
+            chosen = await router.pick(name, overrides, messages)
+        if not isinstance(chosen, Target):
+            raise ServiceUnavailableError(
+                f"Every deployment of {name!r} has failed lately and is left alone for a while",
+                retry_after=chosen.seconds,
+            )
+        self.target = chosen
+        # Before anything is waited for, so that the next choice knows of it.
+        router.began(chosen)
+        self._begun = time.perf_counter()
+
+    def _delay(self, error: LASError, failures: int) -> float | None:
+        """Seconds to wait before the next try at this model, or None if there is none."""
+        if self.target.deployment is not None:
+            self._failed.add(self.target.deployment)
+        if failures >= self._max_retries:
+            return None
+        alias = self.target.alias
+        if alias is not None and len(self._failed) < len(self._setup.settings.models[alias].deployments):
+            # Another deployment has other keys, limits and troubles.
+            return None if is_final(error) else 0.0
+        return retry_delay(error, failures)
+
+    def _fallbacks(self, error: LASError) -> list[str]:
+        settings = self._setup.settings
+        entry = settings.models.get(self.target.alias or "")
+        if entry is None:
+            return list(settings.routing.default_fallbacks)
+        if isinstance(error, ContextWindowExceededError) and entry.context_window_fallbacks:
+            return list(entry.context_window_fallbacks)
+        return list(entry.fallbacks or settings.routing.default_fallbacks)
+
+    def _turn_to(self, name: str) -> None:
+        waits = {key: value for key, value in self.target.overrides.items() if key in ("timeout", "stream_timeout")}
+        self.target = resolve(name, self._setup.settings, **cast("Overrides", waits))
+        self._failed = set()
+
+
+def is_final(error: LASError) -> bool:
+    """Whether no other model would take the request either, since it is itself wrong."""
+    if error.code == "budget_exceeded":
+        return True
+    wrong = isinstance(error, BadRequestError) and error.status_code == 400
+    return wrong and not isinstance(error, ContextWindowExceededError)
+
+
+def retry_delay(error: LASError, attempt: int) -> float | None:
+    """Seconds to wait before the next try, or None if *error* is final.
+
+    Args:
+        error: what the last try raised. Its ``retry_after`` is honoured up to 30 seconds; beyond that it is final.
+        attempt: how many tries were retried before.
+    """
+    # What the model in this process could not do now, it will not do a moment later.
+    if not error.is_retryable or error.provider == "local":
+        return None
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= LONGEST_DELAY else None
+    return min(FIRST_DELAY * 2.0**attempt, LONGEST_DELAY) * (1 - random.random() / 2)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,52 @@
+"""What routes depend on."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from las_langchain.errors import PermissionDeniedError
+from las_langchain.service import LiteLLMService
+
+
+def service_of(request: Request) -> LiteLLMService:
+    """The application's service."""
+    service = request.app.state.service
+    assert isinstance(service, LiteLLMService)  # noqa: S101 - set by create_app
+    return service
+
+
+def max_bytes_of(request: Request) -> int:
+    """The largest body that the application reads, in bytes."""
+    return int(service_of(request).settings.max_body_mb * 1e6)
+
+
+def from_this_machine(request: Request) -> None:
+    """Check that *request* was made on this machine, to an address of this machine.
+
+    The ``Host`` header tells a request that a web page made by way of a name of its own that leads here.
+
+    Raises:
+        PermissionDeniedError: it was not.
+    """
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    client = request.client.host if request.client else ""
+    if not (_is_loopback(client) and (host == "localhost" or _is_loopback(host))):
+        raise PermissionDeniedError("The configuration can be seen and changed only from the server's own machine")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+Service = Annotated[LiteLLMService, Depends(service_of)]
+MaxBytes = Annotated[int, Depends(max_bytes_of)]
+"""The largest body that is read, in bytes."""
+OnThisMachine = Depends(from_this_machine)

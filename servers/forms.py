@@ -1,0 +1,55 @@
+"""Forms with a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from las_langchain.errors import BadRequestError
+from servers.requests import UnsupportedMediaTypeError, bad_request, read
+
+Model = TypeVar("Model", bound=BaseModel)
+File = tuple[str, bytes, str]
+"""Name, bytes and media type."""
+
+
+async def read_form(schema: type[Model], request: Request, max_bytes: int) -> tuple[Model, File]:
+    """The fields of a form as *schema*, and its ``file``.
+
+    Raises:
+        UnsupportedMediaTypeError: the body is no form.
+        PayloadTooLargeError: it has more than *max_bytes* bytes.
+        BadRequestError: a field is wrong, or there is no file; ``param`` names it.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise UnsupportedMediaTypeError(f"Send the body as multipart/form-data, not {kind or 'without a type'!r}")
+    form = await _parsed(request, await read(request, max_bytes), max_bytes)
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise BadRequestError("Missing required parameter: file", param="file", code="missing_required_parameter")
+    content = await file.read()
+    if not content:
+        raise BadRequestError("file: it is empty", param="file", code="invalid_value")
+    fields = {name: value for name, value in form.items() if name != "file"}
+    try:
+        asked = schema.model_validate(fields)
+    except ValidationError as error:
+        raise bad_request(error, schema) from None
+    return asked, (file.filename or "audio", content, file.content_type or "application/octet-stream")
+
+
+async def _parsed(request: Request, raw: bytes, max_bytes: int) -> FormData:
+    async def body() -> AsyncGenerator[bytes]:
+        yield raw
+
+    parser = MultiPartParser(request.headers, body(), max_files=1, max_fields=50, max_part_size=max_bytes)
+    try:
+        return await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise BadRequestError(f"The body is not a valid form: {error}") from None

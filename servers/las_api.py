@@ -1,0 +1,277 @@
+"""The LAS REST API: ``/api/v1/litellm/*``."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+import las_langchain
+from las_langchain.call_options import chosen_model
+from las_langchain.errors import ConfigurationError, LASError
+from las_langchain.providers import PROVIDERS
+from las_langchain.usage import Group, Ledger
+from servers.answers import chat_response, json_response
+from servers.deps import MaxBytes, OnThisMachine, Service
+from servers.documents import answered, documented
+from servers.forms import read_form
+from servers.las_schemas import (
+    ChatRequest,
+    ConfigChanges,
+    CostRequest,
+    EmbeddingsRequest,
+    ProbeRequest,
+    SpeechRequest,
+    TranscriptionRequest,
+    VisionRequest,
+)
+from servers.requests import parse, unless_gone
+from servers.stored import change, shown
+
+Json = dict[str, Any]
+PREFIX = "/api/v1/litellm"
+_ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1764000000,
+    "model": "llama3.2",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "Hello! How can I help?"}, "finish_reason": "stop"}
+    ],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17},
+}
+_TESTED = {"ok": True, "provider": "openai", "model": "openai/gpt-4o", "seconds": 0.41, "error": None}
+
+routes = APIRouter(prefix=PREFIX, tags=["LAS"])
+_CHANGING = threading.Lock()
+
+
+@routes.post("/chat/completions", openapi_extra=documented(ChatRequest), responses=answered(_ANSWER))
+async def chat_completions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Answer a chat, whole or with ``stream`` as server-sent events; without a model, the default one answers."""
+    asked = await parse(ChatRequest, request, max_bytes)
+    target = service.target(chosen_model(asked.model, asked.provider, service.settings))
+    return await chat_response(request, service, target, asked.body(), stream=bool(asked.stream))
+
+
+@routes.post("/vision", openapi_extra=documented(VisionRequest), responses=answered(_ANSWER))
+async def vision(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Answer a question about images, which are URLs or data URIs."""
+    asked = await parse(VisionRequest, request, max_bytes)
+    fields = asked.model_dump(exclude_none=True, exclude={"images"})
+    answer = await unless_gone(request, service.avision_completion(images=asked.images, **fields))
+    return json_response(answer.model_dump(exclude_unset=True))
+
+
+@routes.post(
+    "/embeddings",
+    openapi_extra=documented(EmbeddingsRequest),
+    responses=answered({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.01, -0.02]}]}),
+)
+async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Embed one or many texts; without a model, the default embedding model does."""
+    asked = await parse(EmbeddingsRequest, request, max_bytes)
+    target = service.target(chosen_model(asked.model, asked.provider, service.settings, "embedding_model"))
+    return json_response(await unless_gone(request, service.aembed(target, asked.body())))
+
+
+@routes.post(
+    "/audio/speech",
+    openapi_extra=documented(SpeechRequest),
+    responses=answered("(the sound)", media_type="audio/mpeg", description="The sound"),
+)
+async def speech(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Speak a text: the answer is the sound itself, in the format asked for."""
+    asked = await parse(SpeechRequest, request, max_bytes)
+    target = service.target(chosen_model(asked.model, asked.provider, service.settings))
+    answer = await unless_gone(request, service.aspeak(target, asked.body()))
+    return Response(answer.content, media_type=answer.content_type)
+
+
+@routes.post(
+    "/audio/transcriptions",
+    openapi_extra=documented(TranscriptionRequest, media_type="multipart/form-data"),
+    responses=answered({"text": "Hello world"}),
+)
+async def transcriptions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Write down what a sound says; it is sent as the ``file`` of a form."""
+    asked, file = await read_form(TranscriptionRequest, request, max_bytes)
+    target = service.target(chosen_model(asked.model, asked.provider, service.settings))
+    return json_response(await unless_gone(request, service.atranscribe(target, {"file": file, **asked.body()})))
+
+
+@routes.post(
+    "/cost/estimate",
+    openapi_extra=documented(CostRequest),
+    responses=answered(
+        {
+            "model": "openai/gpt-4o",
+            "input_cost_usd": 0.0025,
+            "output_cost_usd": 0.005,
+            "total_cost_usd": 0.0075,
+            "currency": "USD",
+        }
+    ),
+)
+async def estimate_cost(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Say what a call would cost in US dollars; null where the price is not known."""
+    asked = await parse(CostRequest, request, max_bytes)
+    return json_response(asdict(service.estimate_cost(**asked.model_dump())))
+
+
+@routes.get(
+    "/models",
+    responses=answered(
+        {
+            "object": "list",
+            "data": [{"id": "ollama/llama3.2", "object": "model", "provider": "ollama", "source": "live"}],
+            "sources": {"ollama": {"source": "live", "error": None, "seconds": 0.01}},
+        }
+    ),
+)
+async def models(
+    request: Request, service: Service, provider: Annotated[str | None, Query(examples=["ollama"])] = None
+) -> Response:
+    """List the models of a provider, or of all that can be called: asked of the provider, else publicly listed."""
+    listing = await unless_gone(request, service.alist_models(provider))
+    data = [{"object": "model", **asdict(model)} for model in listing.models]
+    sources = {name: asdict(source) for name, source in listing.sources.items()}
+    return json_response({"object": "list", "data": data, "sources": sources})
+
+
+@routes.get(
+    "/providers",
+    responses=answered(
+        {
+            "providers": [
+                {
+                    "name": "openai",
+                    "title": "OpenAI",
+                    "example": "openai/gpt-4o",
+                    "features": ["vision", "tools", "embeddings", "speech", "transcription"],
+                    "keyless": False,
+                    "key_variables": ["OPENAI_API_KEY"],
+                    "configured": True,
+                    "base_url": None,
+                    "docs": "https://docs.litellm.ai/docs/providers/openai",
+                }
+            ]
+        }
+    ),
+)
+async def providers(service: Service) -> Response:
+    """List the providers: what they offer, which key they need, and whether it is set."""
+    return json_response({"providers": [asdict(row) for row in service.list_providers()]})
+
+
+@routes.post("/providers/{name}/test", openapi_extra=documented(ProbeRequest), responses=answered(_TESTED))
+async def probe_provider(name: str, request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Ask a provider for one token, and say whether it answered, how fast, and if not, why."""
+    asked = await parse(ProbeRequest, request, max_bytes, empty=b"{}")
+    example = PROVIDERS[name].example if name in PROVIDERS else None
+    model = chosen_model(asked.model or example, name, service.settings)
+    begun, error = time.perf_counter(), None
+    try:
+        body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        await unless_gone(request, service.acomplete(service.target(model), body, max_retries=0))
+    except LASError as failure:
+        error = failure.to_openai()["error"]
+    seconds = round(time.perf_counter() - begun, 3)
+    return json_response({"ok": error is None, "provider": name, "model": model, "seconds": seconds, "error": error})
+
+
+@routes.get(
+    "/usage",
+    responses=answered(
+        {
+            "by": "model",
+            "rows": [{"group": "openai/gpt-4o", "calls": 12, "prompt_tokens": 900, "cost_usd": 0.0063}],
+        }
+    ),
+)
+async def usage(
+    service: Service,
+    by: Group = "model",
+    since: Annotated[date | None, Query(examples=["2026-11-01"])] = None,
+    until: Annotated[date | None, Query(description="The last day, in UTC")] = None,
+    key: Annotated[str | None, Query(description="Only this caller's key, by its id")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> Response:
+    """Sum up the ledger's calls: tokens, costs in US dollars, failures, times."""
+    ledger = service.ledger
+    if ledger is None:
+        raise ConfigurationError("There is no ledger: LAS_ENABLE_COST_TRACKING is off", param="enable_cost_tracking")
+    rows = await asyncio.to_thread(ledger.report, by, since=since, until=until, key_id=key, limit=limit)
+    return json_response({"by": by, "rows": [asdict(row) for row in rows]})
+
+
+@routes.get(
+    "/config",
+    dependencies=[OnThisMachine],
+    responses=answered({"settings": {"model": "openai/gpt-4o", "temperature": 0.7}, "fixed": {"port": "…"}}),
+)
+async def config(service: Service) -> Response:
+    """Show the settings, with asterisks for secrets, and say which cannot be changed here, and why."""
+    return json_response(shown(service.settings))
+
+
+@routes.patch(
+    "/config",
+    dependencies=[OnThisMachine],
+    openapi_extra=documented(ConfigChanges),
+    responses=answered({"settings": {"model": "openai/gpt-4o", "temperature": 0.5}, "fixed": {"port": "…"}}),
+)
+async def change_config(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    """Change settings: all or, if one is wrong, none. They hold for calls from now on, and after a restart."""
+    changes = await parse(ConfigChanges, request, max_bytes)
+    return json_response(shown(change(service, changes.model_extra or {}, _CHANGING)))
+
+
+@routes.get(
+    "/health",
+    responses=answered(
+        {
+            "status": "ok",
+            "version": las_langchain.__version__,
+            "ledger": "ok",
+            "providers": {"ollama": {"status": "unreachable", "detail": "Ollama does not answer"}},
+        }
+    ),
+)
+async def health(request: Request, service: Service) -> Response:
+    """Say how the server is, and each provider: ok, not configured, configured but not asked, or unreachable."""
+    listing = await unless_gone(request, service.alist_models())
+    rows = {row.name: row for row in service.list_providers() if row.name in PROVIDERS}
+    found = {name: _status(row, listing.sources.get(name)) for name, row in rows.items()}
+    ledger = await asyncio.to_thread(_ledger_status, service.ledger)
+    status = "ok" if ledger in ("ok", "off") else "degraded"
+    return json_response({"status": status, "version": las_langchain.__version__, "ledger": ledger, "providers": found})
+
+
+def _ledger_status(ledger: Ledger | None) -> str:
+    if ledger is None:
+        return "off"
+    try:
+        ledger.check()
+    except LASError as error:
+        return error.message
+    return "ok"
+
+
+def _status(row: Any, source: Any) -> Json:
+    if source is not None and source.source == "live":
+        return {"status": "ok", "detail": None}
+    if row.name == "local":
+        return {"status": "ok", "detail": "in this process"}
+    if not row.configured:
+        return {"status": "not configured", "detail": f"set {row.key_variables[0]}"}
+    if source is not None and source.error:
+        return {"status": "unreachable", "detail": source.error}
+    return {"status": "configured", "detail": "it has no list of models to be asked for"}

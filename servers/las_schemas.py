@@ -1,0 +1,154 @@
+"""What clients may send to the LAS API: typed and capped fields, and no others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from servers.schemas import ChatFields, EmbeddingFields, ModelName, Number
+
+Json = dict[str, Any]
+ProviderName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
+Text = Annotated[StrictStr, Field(min_length=1, max_length=1_000_000)]
+Tokens = Annotated[StrictInt, Field(ge=0, le=1_000_000_000_000)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_max_length=20_000_000)
+
+
+class ChatRequest(ChatFields):
+    """A request to ``chat/completions``: OpenAI's, with a default model, and the provider beside its name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "ollama/llama3.2",
+                    "messages": [{"role": "user", "content": "Hello!"}],
+                    "stream": False,
+                    "temperature": 0.7,
+                    "max_tokens": 4096,
+                },
+                {"messages": [{"role": "user", "content": "Tell me a story"}], "stream": True},
+            ]
+        }
+    )
+
+    model: ModelName | None = None
+    provider: ProviderName | None = None
+
+
+class VisionRequest(_Request):
+    """A question about one or several images."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "prompt": "What's in this image?",
+                    "image_url": "https://example.com/image.jpg",
+                    "model": "openai/gpt-4o",
+                }
+            ]
+        }
+    )
+
+    prompt: Text
+    image_url: StrictStr | None = Field(None, description="An http(s) URL, or a data URI")
+    images: Annotated[list[StrictStr], Field(max_length=100, description="Further ones")] = []
+    model: ModelName | None = None
+    provider: ProviderName | None = None
+    detail: Literal["auto", "low", "high"] = "auto"
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+
+
+class EmbeddingsRequest(EmbeddingFields):
+    """A request to ``embeddings``: OpenAI's, with a default model, and the provider beside its name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"input": "Hello world", "model": "text-embedding-3-small", "provider": "openai"}]
+        }
+    )
+
+    model: ModelName | None = None
+    provider: ProviderName | None = None
+
+
+class CostRequest(_Request):
+    """What a call would cost."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "openai/gpt-4o", "input_tokens": 1000, "output_tokens": 500}]}
+    )
+
+    model: ModelName
+    provider: ProviderName | None = None
+    input_tokens: Tokens
+    output_tokens: Tokens = 0
+    cached_tokens: Tokens = 0
+
+
+class SpeechRequest(_Request):
+    """Text to be spoken."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "openai/tts-1", "input": "Hello world", "voice": "alloy"}]}
+    )
+
+    model: ModelName
+    provider: ProviderName | None = None
+    input: Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
+    voice: Annotated[StrictStr, Field(min_length=1, max_length=256)] = "alloy"
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = None
+    speed: Annotated[Number, Field(ge=0.25, le=4)] | None = None
+    instructions: Text | None = None
+
+    def body(self) -> Json:
+        """The fields of OpenAI's request, without ``model``."""
+        return self.model_dump(exclude_none=True, exclude={"model", "provider"})
+
+
+class TranscriptionRequest(_Request):
+    """The fields of a form whose ``file`` is a sound."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "openai/whisper-1", "file": "(the sound)", "language": "en"}]}
+    )
+
+    model: ModelName
+    provider: ProviderName | None = None
+    language: Annotated[str, Field(max_length=16)] | None = None
+    prompt: Text | None = None
+    response_format: Literal["json", "verbose_json"] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+
+    def body(self) -> Json:
+        """The fields of OpenAI's request, without ``model`` and ``file``."""
+        return self.model_dump(exclude_none=True, exclude={"model", "provider"})
+
+
+class ProbeRequest(_Request):
+    """Which model to test a provider with."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "openai/gpt-4o-mini"}]})
+
+    model: ModelName | None = Field(None, description="Default: the provider's example")
+
+
+class ConfigChanges(BaseModel):
+    """Settings to change; ``GET config`` has their names. null unsets what may be unset, and takes away an entry."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"default_model": "openai/gpt-4o", "temperature": 0.5},
+                {"providers": {"openai": {"api_key": "sk-…", "base_url": "https://api.openai.com/v1"}}},
+                {"models": {"fast": {"deployments": ["groq/llama-3.3-70b-versatile", "openai/gpt-4o-mini"]}}},
+            ]
+        },
+    )

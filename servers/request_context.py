@@ -1,0 +1,154 @@
+"""What surrounds every HTTP request: its id, on whose behalf it is, its trace, its line in the log, its count."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from las_langchain.callers import calling
+from las_langchain.errors import masked
+from servers.errors import CLIENT_CLOSED_REQUEST, body_of
+from servers.metrics import UNMATCHED, Metrics, route_of
+
+if TYPE_CHECKING:
+    from las_langchain.tracing import Tracing
+
+access_log = logging.getLogger("las.access")
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LONGEST_PATH = 200
+_DIGITS = 12
+
+
+class RequestContext:
+    """ASGI middleware, to be the outermost; bodies and streams pass through it untouched.
+
+    Args:
+        app: the application.
+        metrics: counts the requests.
+        tracing: continues the traces of clients; None: there is no tracing.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, tracing: Tracing | None = None) -> None:
+        self._app, self._metrics, self._tracing = app, metrics, tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        exchange = _Exchange(scope, receive, send, _request_id(headers))
+        key_id = key_id_of(headers)
+        with calling(request_id=exchange.request_id, key_id=key_id), self._traced(headers):
+            try:
+                await self._app(scope, exchange.receive, exchange.send)
+            except Exception as error:
+                if exchange.status is not None or exchange.left:
+                    raise
+                # Starlette's own answer to a bug is made outside of all middleware, and would have no request id.
+                answer = JSONResponse(body_of(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+                await answer(scope, exchange.receive, exchange.send)
+            finally:
+                self._tell(exchange, key_id)
+
+    def _traced(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+        return self._tracing.continued(headers) if self._tracing else nullcontext()
+
+    def _tell(self, exchange: _Exchange, key_id: str | None) -> None:
+        route, method = route_of(exchange.scope), exchange.scope["method"]
+        status, seconds = exchange.outcome, exchange.seconds
+        self._metrics.http_request(route, method, status)
+        # Whoever sends requests to a wrong address wants to see which.
+        shown = masked(exchange.scope["path"][:_LONGEST_PATH]) if route == UNMATCHED else route
+        told = {
+            "method": method,
+            "route": shown,
+            "status": status,
+            "seconds": round(seconds, 3),
+            "request_id": exchange.request_id,
+            "key_id": key_id,
+        }
+        access_log.info("%s %s %d %.3f s", method, shown, status, seconds, extra=told)
+
+
+class _Exchange:
+    """One request and what becomes of it.
+
+    Attributes:
+        scope: the request's.
+        request_id: the client's, or one made up here.
+        status: HTTP's, once the answer has begun.
+        left: whether the client was gone before the end of the answer.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.scope, self.request_id = scope, request_id
+        self.status: int | None = None
+        self.left = False
+        self._receive, self._send = receive, send
+        self._complete = False
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """The time since the request came in."""
+        return time.perf_counter() - self._began
+
+    @property
+    def outcome(self) -> int:
+        """The status to be counted: 499 if the client left, 500 if the server broke its answer off."""
+        if self.left:
+            return CLIENT_CLOSED_REQUEST
+        return self.status if self.status is not None and self._complete else HTTPStatus.INTERNAL_SERVER_ERROR
+
+    async def receive(self) -> Message:
+        """The server's next message."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._complete:
+            self.left = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand the application's next message on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": list(message.get("headers", ()))}
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.request_id
+            headers["openai-processing-ms"] = str(round(self.seconds * 1000))
+        elif message["type"] == "http.response.body":
+            self._complete = not message.get("more_body", False)
+        try:
+            await self._send(message)
+        except OSError:
+            self.left = True
+            raise
+
+
+def key_id_of(headers: Mapping[str, str]) -> str | None:
+    """A name for the key that a request presents, which does not tell the key; None: it presents none.
+
+    Args:
+        headers: with names in lower case. The key is looked for where OpenAI's, Anthropic's and Azure's clients put it.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    key = bearer or headers.get("x-api-key", "").strip() or headers.get("api-key", "").strip()
+    return f"key-{hashlib.sha256(key.encode('latin-1')).hexdigest()[:_DIGITS]}" if key else None
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
