@@ -159,7 +159,11 @@ class ServiceUnavailableError(APIError):
     type = "service_unavailable_error"
 
 
-_KEY_SHAPES = re.compile(r"\b(sk|gsk|pk|hf|xai|key|AIza|AKIA)[-_A-Za-z0-9]{8,}")
+_KEY_SHAPES = re.compile(
+    r"\b(?:(?:sk|gsk|pk|hf|xai)[-_]|key-|AIza|AKIA)[-_A-Za-z0-9]{8,}"
+    r"|(?<=[Bb]earer )\S{8,}"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+)
 
 
 def masked(text: str) -> str:

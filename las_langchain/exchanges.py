@@ -143,7 +143,7 @@ class Exchange:
     async def __aenter__(self) -> None:
         await self._setup.budgets.acheck(self.record.caller)
         for observer in self._observers:
-            observer.began(self.record, self._tries.body)
+            observer.began(self.record, self._first_body)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -152,9 +152,9 @@ class Exchange:
         if record.stream and record.tokens is None and record.attempts and (left or error is None):
             self._estimate()
         record.ended("cancelled" if left else "error" if error else "ok", error)
-        self._tries.end(error)
         for observer in self._observers:
             observer.ended(record, self._answer)
+        self._tries.end(error)
         await self._setup.store(record, waits=not left)
 
     def _note(self, answer: Json) -> None:

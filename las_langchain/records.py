@@ -64,6 +64,7 @@ class CallRecord:
         stream: whether the answer came in chunks.
         caller: on whose behalf.
         id: of this record, unique everywhere.
+        api_base: the address that was asked last; None: the provider's own.
         started: when, in UTC.
         status: what became of it; ``cancelled``: the caller left first.
         error: OpenAI's ``error.code`` or ``error.type`` of a failure.
@@ -86,6 +87,7 @@ class CallRecord:
     stream: bool = False
     caller: Caller = field(default_factory=current_caller)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    api_base: str | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     status: Status = "running"
     error: str | None = None

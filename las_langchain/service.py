@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
@@ -10,13 +11,14 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
 from las_langchain.completions import Completions
+from las_langchain.errors import ConfigurationError
 from las_langchain.exchanges import Exchange
 from las_langchain.listing import Listing, ModelsLister
 from las_langchain.providers import Overrides, Target, resolve, split_name
 from las_langchain.records import Observer, Operation
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.setups import Setup
-from las_langchain.tracing import open_tracing
+from las_langchain.tracing import Tracing, open_tracing
 from las_langchain.transports import SpeechAnswer, Transport
 from las_langchain.transports.background import BACKGROUND
 from las_langchain.tries import Request
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from las_langchain.usage import Ledger
 
 Json = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 class LiteLLMService(Completions):
@@ -47,9 +50,13 @@ class LiteLLMService(Completions):
     def __init__(self, settings: LASSettings | None = None) -> None:
         self._lock = threading.Lock()
         self._setup = Setup(settings or load_settings())
-        self.tracing = open_tracing(self.settings)
+        self.tracing = _tracing(self.settings)
         self._observers: tuple[Observer, ...] = (self.tracing,) if self.tracing else ()
         self._lister = ModelsLister()
+
+    def __reduce__(self) -> tuple[type[LiteLLMService], tuple[LASSettings]]:
+        # Copies, also in other processes, have the settings, and connections, locks and observers of their own.
+        return type(self), (self.settings,)
 
     @property
     def settings(self) -> LASSettings:
@@ -86,7 +93,9 @@ class LiteLLMService(Completions):
         return setup.settings
 
     def _setup_litellm(self) -> None:
-        """Hand litellm the callbacks that the settings name; done by itself whenever they change."""
+        """Hand litellm and the traces what the settings say of them; done by itself whenever these change."""
+        if self.tracing:
+            self.tracing.log_prompts = self.settings.log_prompts
         if self.settings.callbacks or "_litellm" in self.__dict__:
             self._litellm.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
 
@@ -252,6 +261,15 @@ class LiteLLMService(Completions):
         transport = LiteLLMTransport()
         transport.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
         return transport
+
+
+def _tracing(settings: LASSettings) -> Tracing | None:
+    try:
+        return open_tracing(settings)
+    except ConfigurationError as error:
+        # The variables are OpenTelemetry's, so they may be meant for other programs.
+        logger.warning("No traces are sent: %s", error)
+        return None
 
 
 @cache

@@ -65,12 +65,18 @@ class Tries:
         self.target = target
         self._setup, self._request, self._record, self._find = setup, request, record, find
         self._max_retries = setup.settings.max_retries if max_retries is None else max_retries
+        self._made: tuple[Target, Json] | None = None
         self._failed: set[str] = set()
         self._begun: float | None = None
 
     @property
     def body(self) -> Json:
         """The request as :attr:`target` gets it."""
+        if self._made is None or self._made[0] is not self.target:
+            self._made = (self.target, self._make())
+        return self._made[1]
+
+    def _make(self) -> Json:
         body = self._request(self.target) if callable(self._request) else self._request
         if self._record.operation != "chat" or not self.target.defaults:
             return body
@@ -126,7 +132,7 @@ class Tries:
 
     async def _try(self, ask: Ask[T]) -> T:
         target = self.target
-        self._record.model = target.id
+        self._record.model, self._record.api_base = target.id, target.api_base
         self._record.attempts += 1
         return await ask(await self._find(target), target, self.body)
 

@@ -49,7 +49,7 @@ _ANSWER = {
 }
 _TESTED = {"ok": True, "provider": "openai", "model": "openai/gpt-4o", "seconds": 0.41, "error": None}
 
-routes = APIRouter(prefix=PREFIX, tags=["LAS"])
+routes = APIRouter(prefix=PREFIX, tags=["LAS"], default_response_class=Response)
 _CHANGING = threading.Lock()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -35,6 +36,8 @@ from tests.guide_snippets import BLOCKS, COVERED, GUIDE, IMPORTS, covers, run, t
 Json = dict[str, Any]
 ROOT = Path(__file__).parent.parent
 HELLO = [{"role": "user", "content": "Hello!"}]
+
+ORIGINAL = "ad7bbf87fc5d3304b7cc68162b69f55e6a1474317faa1e849f84640c10c666a4"
 
 # What the guide shows and nobody runs.
 NOT_RUN = {("Architecture", 0): "a drawing"}
@@ -449,6 +452,11 @@ def test_every_block_is_covered_once() -> None:
     assert {name: tests for name, tests in COVERED.items() if len(tests) != 1} == {}
     languages = [block.language for block in BLOCKS.values() if block.language]
     assert {name: languages.count(name) for name in set(languages)} == {"python": 12, "json": 5, "bash": 3}
+
+
+def test_the_guide_is_as_its_author_wrote_it() -> None:
+    # Tools that format code blocks in Markdown would change it.
+    assert hashlib.sha256(GUIDE.read_bytes()).hexdigest() == ORIGINAL
 
 
 def test_nothing_but_import_lines_is_changed() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from las_langchain.records import CallRecord
 
@@ -113,7 +114,15 @@ def _named(record: CallRecord) -> dict[str, Value]:
         "gen_ai.operation.name": record.operation,
         "gen_ai.provider.name": _WELL_KNOWN.get(record.provider, record.provider),
         "gen_ai.request.model": _model(record),
+        **_address(record),
     }
+
+
+def _address(record: CallRecord) -> dict[str, Value]:
+    parts = urlsplit(record.api_base or "")
+    if parts.hostname is None:
+        return {}
+    return {"server.address": parts.hostname, "server.port": parts.port or (443 if parts.scheme == "https" else 80)}
 
 
 def _model(record: CallRecord) -> str:

@@ -588,7 +588,7 @@ def test_vectors_travel_as_base64_where_the_server_knows_it(openai: LiteLLMServi
     vector = openai.create_embedding(**asked).data[0].embedding
     assert upstream.last.body["encoding_format"] == "base64"
     refusal: Json = {
-        "message": "base64 is not known here",
+        "message": "encoding_format only supports [float]",
         "type": "invalid_request_error",
         "param": None,
         "code": None,

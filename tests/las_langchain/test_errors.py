@@ -8,6 +8,7 @@ import pytest
 from langchain_core import exceptions as core
 
 from las_langchain import errors
+from las_langchain.errors import masked
 
 ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LASError)]
 
@@ -62,3 +63,26 @@ def test_each_is_langchains_error_of_the_same_meaning(
 )
 def test_statuses_have_their_error(status: int, kind: type[errors.LASError]) -> None:
     assert errors.for_status(status) is kind
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-proj-abcdefghijk",
+        "gsk_abcdefgh12345",
+        "hf_abcdefghij",
+        "AIzaSyAbcdefgh",
+        "key-0123456789ab",
+        "Bearer 0a1b2c3d4e5f",
+        "eyJhbGciOi.eyJzdWIi.c2ln",
+    ],
+)
+def test_what_looks_like_a_key_is_masked(secret: str) -> None:
+    shown = masked(f"refused: {secret} is wrong")
+    assert secret.removeprefix("Bearer ") not in shown
+    assert shown.endswith("*** is wrong")
+
+
+def test_words_that_look_a_little_like_keys_stay() -> None:
+    text = "skip_mcp_handler, keyword_arguments, key_variables, pkg_resources and the bearer of news"
+    assert masked(text) == text

@@ -133,28 +133,38 @@ def _original(error: Exception) -> Exception:
 
 
 def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
-    status = getattr(error, "status_code", None)
+    """The class for *error*, and its status where that is not the class's own."""
+    status, text = getattr(error, "status_code", None), str(error)
     if isinstance(error, litellm.ContextWindowExceededError) or _said_code(error) == _TOO_LONG:
         return errors.ContextWindowExceededError, None
-    # In the middle of a stream litellm tells a timeout from a broken connection only in its text.
-    if isinstance(error, litellm.Timeout) or _TIMED_OUT.search(str(error)):
-        return errors.APITimeoutError, None
-    if isinstance(error, (litellm.APIConnectionError, litellm.exceptions.MidStreamFallbackError)):
-        return errors.APIConnectionError, None
-    if _UNREACHABLE.search(str(error)) or _BROKEN.search(str(error)):
-        return errors.APIConnectionError, None
-    if status == 400 and (_said_code(error) == errors.ModelNotFoundError.code or _NO_MODEL.search(str(error))):
+    if kind := _on_the_way(error, status, text):
+        return kind, None
+    if status == 400 and (_said_code(error) == errors.ModelNotFoundError.code or _NO_MODEL.search(text)):
         return errors.ModelNotFoundError, None
-    if status == 500 and "overloaded_error" in str(error):
+    if status == 500 and "overloaded_error" in text:
         # Anthropic's 529, for which litellm has no class.
         return errors.ServiceUnavailableError, 529
-    if status == 500 and _UNAVAILABLE.search(str(error)):
+    if status == 500 and _UNAVAILABLE.search(text):
         # Gemini's 503, which litellm takes for a 500.
         return errors.ServiceUnavailableError, None
-    if _OLLAMAS.search(str(error)):
+    if _OLLAMAS.search(text):
         return errors.APIError, None
     kind = errors.for_status(status) if isinstance(status, int) else errors.APIError
     return kind, status if isinstance(status, int) and status != kind.status_code else None
+
+
+def _on_the_way(error: Exception, status: Any, text: str) -> type[errors.LASError] | None:
+    """The class for what went wrong between here and the provider; None for what the provider itself says."""
+    # What a provider says of a request may hold any words.
+    refused = isinstance(status, int) and 400 <= status < 500
+    # In the middle of a stream litellm tells a timeout from a broken connection only in its text.
+    if isinstance(error, litellm.Timeout) or (not refused and _TIMED_OUT.search(text)):
+        return errors.APITimeoutError
+    if isinstance(error, (litellm.APIConnectionError, litellm.exceptions.MidStreamFallbackError)):
+        return errors.APIConnectionError
+    if not refused and (_UNREACHABLE.search(text) or _BROKEN.search(text)):
+        return errors.APIConnectionError
+    return None
 
 
 # What litellm appends: the same text again, and advice about settings of its own.
@@ -168,7 +178,9 @@ _PREFIXES = re.compile(
     r"^(((litellm\.)?\w*(Error|Exception|Timeout)( -|:)?|\w+Exception(?= \w*Error -)"
     r"|BedrockException Invalid Authentication -) )+"
 )
-_UNREACHABLE = re.compile(r"Cannot connect to host|Connect call failed|All connection attempts failed|not known")
+_UNREACHABLE = re.compile(
+    r"Cannot connect to host|Connect call failed|All connection attempts failed|Name or service not known"
+)
 _BROKEN = re.compile(r"payload is not completed|peer closed connection|Server disconnected|Connection reset")
 # What those say to an unknown model that answer 400 to it: OpenRouter, DeepSeek, Hugging Face and Bedrock.
 _NO_MODEL = re.compile(

@@ -268,3 +268,14 @@ def test_malformed_messages_are_not_sent(target: Target, upstream: FakeOpenAI, m
         transport.complete(target, {"messages": messages})
     assert error.value.param == param
     assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    "words", ["The parameter foo is not known", "Your trial has timed out", "Connection reset by you"]
+)
+def test_the_words_of_a_refusal_do_not_make_it_another_failure(
+    target: Target, upstream: FakeOpenAI, words: str
+) -> None:
+    upstream.enqueue(Reply(status=400, error={"message": words, "type": "invalid_request_error"}))
+    with pytest.raises(errors.BadRequestError, match=words):
+        transport.complete(target, BODY)
