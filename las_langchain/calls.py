@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
+from las_langchain.deployments import alias_of
 from las_langchain.errors import BadRequestError, LASError
 from las_langchain.exchanges import Exchange
 from las_langchain.keys import ApiKey
@@ -107,7 +108,8 @@ class Call:
         self._given = {name: value for name, value in given.items() if name not in _NOT_SENT}
         provider = owner._provider_of
         self._is_first = provider(model) == provider(first_model)
-        self._is_owners = provider(model) == provider(owner.model)
+        aliased = alias_of(model or "", owner._service.settings.models) is not None and model != owner.model
+        self._is_owners = provider(model) == provider(owner.model) and not aliased
 
     @property
     def key(self) -> ApiKey | str | None:
@@ -132,7 +134,9 @@ class Call:
 
     def _request(self, target: Target) -> Json:
         """OpenAI's request, in the words of *target*, which may be the settings' fallback for the model."""
-        return {"messages": to_openai(self._messages, target.provider), **self._fields}
+        own = {"extra_body"} if target.provider != self._owner._provider_of(self.model) else set()
+        fields = {name: value for name, value in self._fields.items() if name not in own}
+        return {"messages": to_openai(self._messages, target.provider), **fields}
 
     @cached_property
     def _fields(self) -> Json:

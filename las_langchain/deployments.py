@@ -5,19 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _check_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected an address such as https://host/v1")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
 
 
 class ProviderSettings(BaseModel):
     """One provider's entry in ``las.toml``: ``[providers.openai]``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     api_key: SecretStr | None = Field(None, description="Key; else the provider's own variable, such as OPENAI_API_KEY")
-    base_url: str | None = Field(None, description="Address of the API, for proxies and self-hosted servers")
+    base_url: Address | None = Field(None, description="Address of the API, for proxies and self-hosted servers")
     headers: dict[str, str] = Field(default_factory=dict, description="Headers sent with every call")
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="litellm arguments, such as api_version"
@@ -27,11 +38,11 @@ class ProviderSettings(BaseModel):
 class DeploymentSettings(BaseModel):
     """One place that serves a model: an entry of ``deployments`` under ``[models.<alias>]``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(description="provider/model")
     api_key: SecretStr | None = Field(None, description="Key; else the provider's")
-    base_url: str | None = Field(None, description="Address of the API; else the provider's")
+    base_url: Address | None = Field(None, description="Address of the API; else the provider's")
     weight: float | None = Field(None, gt=0, description="Share of the calls, relative to the other deployments")
     rpm: int | None = Field(None, gt=0, description="Requests a minute that it takes, by which the choice is weighted")
     tpm: int | None = Field(None, gt=0, description="Tokens a minute that it takes, by which the choice is weighted")
@@ -47,7 +58,7 @@ class DeploymentSettings(BaseModel):
 class AliasSettings(BaseModel):
     """A model's alias in ``las.toml``: ``[models.fast]``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     deployments: list[DeploymentSettings] = Field(min_length=1, description="Where it is served; ids or tables")
     fallbacks: list[str] = Field(default_factory=list, description="Models to ask, in order, when all of these fail")
@@ -59,13 +70,15 @@ class AliasSettings(BaseModel):
     @classmethod
     def _take_ids(cls, value: Any) -> Any:
         given = [value] if isinstance(value, (str, dict)) else value
-        return [{"model": item} if isinstance(item, str) else item for item in given]
+        return (
+            [{"model": item} if isinstance(item, str) else item for item in given] if isinstance(given, list) else given
+        )
 
 
 class RoutingSettings(BaseModel):
     """``[routing]`` in ``las.toml``: how litellm's Router chooses among an alias's deployments."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     strategy: Literal["simple-shuffle", "least-busy", "latency-based-routing", "cost-based-routing"] = Field(
         "simple-shuffle", description="litellm's routing strategy"
@@ -86,5 +99,24 @@ def alias_of(name: str, aliases: Mapping[str, AliasSettings]) -> str | None:
     return max(patterns, key=len, default=None)
 
 
+def served_model(model: str, name: str, alias: str) -> str:
+    """The model that a deployment serves a call with.
+
+    Args:
+        model: the deployment's; what a ``*`` in *alias* stands for takes the place of its own ``*``.
+        name: the model as the caller named it.
+        alias: the alias that *name* is or fits.
+    """
+    found = _match(name, alias)
+    if "*" not in model or found is None or not found.groups():
+        return model
+    prefix = model.partition("*")[0]
+    return model.replace("*", found[1].removeprefix(prefix), 1)
+
+
 def _fits(name: str, pattern: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
+    return _match(name, pattern) is not None
+
+
+def _match(name: str, pattern: str) -> re.Match[str] | None:
+    return re.fullmatch("(.*)".join(map(re.escape, pattern.split("*"))), name)

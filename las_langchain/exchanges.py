@@ -8,6 +8,8 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any
 
+import orjson
+
 from las_langchain.caches import cache_key
 from las_langchain.errors import APIError
 from las_langchain.prices import cost_of, speech_cost, transcription_cost
@@ -35,6 +37,7 @@ class Exchange:
         observers: are told when it begins and ends.
         stream: whether the answer comes in chunks.
         max_retries: further tries after a retryable failure; None: the settings'.
+        alone: whether only *target* itself is to answer: no cache, no fallback.
 
     Attributes:
         record: what becomes of it.
@@ -51,10 +54,12 @@ class Exchange:
         *,
         stream: bool = False,
         max_retries: int | None = None,
+        alone: bool = False,
     ) -> None:
         self.record = CallRecord(operation, target.asked or target.id, target.id, stream=stream)
         self._setup, self._first, self._observers = setup, target, observers
-        self._tries = Tries(setup, target, request, self.record, find, max_retries)
+        self._tries = Tries(setup, target, request, self.record, find, max_retries, alone=alone)
+        self._cache = None if alone else setup.cache
         self._first_body = self._tries.body
         self._answer: Json | None = None
         self._said = 0
@@ -103,7 +108,7 @@ class Exchange:
             return self._answer
 
     async def chunks(self) -> AsyncGenerator[Json]:
-        """The answer in chunks, out of the cache or from the model; arguments and failures as for :meth:`answer`.
+        """The answer in chunks, out of the cache or from the model; failures as for :meth:`complete`.
 
         Closing the generator closes the connection.
         """
@@ -119,12 +124,14 @@ class Exchange:
             async with aclosing(self._fresh_chunks()) as chunks:
                 async for chunk in chunks:
                     self._note(chunk)
-                    if self._setup.cache is not None:
-                        kept.append(chunk)
-                    if chunk["choices"] or wants_usage:
-                        yield chunk
+                    if not (chunk["choices"] or wants_usage):
+                        continue
+                    if self._cache is not None:
+                        # The reader may do with its chunks what it likes.
+                        kept.append(orjson.loads(orjson.dumps(chunk)))
+                    yield chunk
             if kept:
-                await self._keep(kept if wants_usage else [chunk for chunk in kept if chunk["choices"]])
+                await self._keep(kept)
 
     async def _fresh_chunks(self) -> AsyncGenerator[Json]:
         async def begin(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
@@ -149,7 +156,8 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         left, record = isinstance(error, _LEFT), self.record
-        if record.stream and record.tokens is None and record.attempts and (left or error is None):
+        begun = record.first_token_seconds is not None
+        if record.stream and record.tokens is None and record.attempts and (left or begun):
             self._estimate()
         record.ended("cancelled" if left else "error" if error else "ok", error)
         for observer in self._observers:
@@ -184,14 +192,13 @@ class Exchange:
     # The cache
 
     async def _stored(self) -> Any:
-        cache = self._setup.cache
-        return await cache.get(self._cache_key()) if cache is not None else None
+        return await self._cache.get(self._cache_key()) if self._cache is not None else None
 
     async def _keep(self, answer: Any) -> None:
         # A fallback's answer is not to be served once the model itself answers again.
         is_own = self.target.asked == self._first.asked if self._first.asked else self.target.id == self._first.id
-        if self._setup.cache is not None and is_own:
-            await self._setup.cache.set(self._cache_key(), answer)
+        if self._cache is not None and is_own:
+            await self._cache.set(self._cache_key(), answer)
 
     def _cache_key(self) -> str:
         # The first target's, whichever deployment or fallback answers.

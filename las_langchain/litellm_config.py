@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,11 @@ class _Reader:
             name = target.get("model") if isinstance(target, dict) else target
             if name not in models:
                 raise self._wrong(f"{section}.model_group_alias.{alias}", f"{name!r} is not in model_list")
-            models[alias] = models[name]
+            # Fallbacks of its own may have been read already.
+            models[alias] = {
+                **models[name],
+                **{key: models[alias][key] for key in _FALLBACKS if key in models.get(alias, ())},
+            }
 
     def table(self, value: Any, where: str) -> Json:
         """*value*, checked to be a table; nothing is an empty one."""
@@ -140,6 +144,10 @@ class _Reader:
         return dict(value or {})
 
     def _value(self, raw: Any) -> Any:
+        if isinstance(raw, dict):
+            return {name: self._value(item) for name, item in raw.items()}
+        if isinstance(raw, list):
+            return [self._value(item) for item in raw]
         if not isinstance(raw, str) or not raw.startswith(_ENVIRONMENT):
             return raw
         name = raw.removeprefix(_ENVIRONMENT)
@@ -152,5 +160,7 @@ class _Reader:
         return ConfigurationError(f"{self._path}: {where}: {what}", param="litellm_config")
 
 
-def _listed(value: Any) -> Iterable[Any]:
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
     return value if isinstance(value, list) else [value]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from pydantic import SecretStr
 
 from las_langchain.catalog import litellm_providers, models_of, provider_of
-from las_langchain.deployments import DeploymentSettings, ProviderSettings, alias_of
+from las_langchain.deployments import DeploymentSettings, ProviderSettings, alias_of, served_model
 from las_langchain.errors import AuthenticationError, BadRequestError, ConfigurationError, ModelNotFoundError
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model, nearest
 
@@ -150,6 +150,7 @@ class Target:
         defaults: fields of requests that name none themselves.
         asked: the model as the caller named it, where that is an alias.
         alias: that alias, or the pattern that the name fits; its deployments take turns.
+        served: what else tells this model from another of the same id: an alias's deployments, a local model's file.
         deployment: litellm's id of the alias's deployment that this is.
         overrides: what was given in place of the settings', to be kept with another deployment.
         setup: what the service made of its settings when the call began.
@@ -168,6 +169,7 @@ class Target:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     asked: str | None = None
     alias: str | None = None
+    served: str | None = field(default=None, repr=False)
     deployment: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     setup: Setup | None = field(default=None, repr=False, compare=False)
@@ -235,8 +237,21 @@ def resolve(name: str, settings: LASSettings, **overrides: Unpack[Overrides]) ->
     for own in ("api_key", "api_base"):
         if overrides.get(own) is not None:
             raise BadRequestError(f"{own}: the alias {name!r} has deployments with their own", param=own)
-    first = settings.models[alias].deployments[0]
-    return replace(deployed(first, name, settings, overrides), asked=name, alias=alias)
+    entry = settings.models[alias]
+    found = _first_usable(entry.deployments, name, settings, overrides)
+    return replace(found, asked=name, alias=alias, served=repr([item.model for item in entry.deployments]))
+
+
+def _first_usable(
+    deployments: Sequence[DeploymentSettings], name: str, settings: LASSettings, overrides: Overrides
+) -> Target:
+    """The first deployment whose provider has a key; which one is asked is decided later."""
+    for deployment in deployments[:-1]:
+        try:
+            return deployed(deployment, name, settings, overrides)
+        except AuthenticationError:
+            continue
+    return deployed(deployments[-1], name, settings, overrides)
 
 
 def deployed(deployment: DeploymentSettings, name: str, settings: LASSettings, overrides: Overrides) -> Target:
@@ -251,22 +266,23 @@ def deployed(deployment: DeploymentSettings, name: str, settings: LASSettings, o
     Raises:
         LASError: as :func:`resolve`.
     """
-    model = name if deployment.model == "*" else _filled_in(deployment.model, name)
+    model = served_model(deployment.model, name, alias_of(name, settings.models) or name)
     own: Overrides = {"api_key": deployment.api_key, "api_base": deployment.base_url, "timeout": deployment.timeout}
     given = {key: value for key, value in overrides.items() if value is not None}
+    if _split(model, settings)[0] != split_name(name, settings)[0]:
+        # They may hold credentials, and were meant for the provider that the name stands for first.
+        given.pop("headers", None)
     target = _resolved(model, settings, cast("Overrides", {**own, **given}))
-    defaults = {key: value for key, value in deployment.options.items() if key in CHAT_FIELDS}
+    headers = {**target.headers, **(deployment.options.get("extra_headers") or {})}
+    defaults = {key: value for key, value in deployment.options.items() if key in CHAT_FIELDS - {"extra_headers"}}
     options = {key: value for key, value in deployment.options.items() if key not in CHAT_FIELDS}
     return replace(
         target,
+        headers=headers,
         options={**target.options, **options},
         defaults={**target.defaults, **defaults},
-        overrides=given,
+        overrides={key: value for key, value in overrides.items() if value is not None},
     )
-
-
-def _filled_in(pattern: str, name: str) -> str:
-    return pattern.replace("*", name.partition("/")[2] or name) if "*" in pattern else pattern
 
 
 def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
@@ -285,8 +301,13 @@ def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
         timeout=overrides.get("timeout") or settings.timeout,
         stream_timeout=overrides.get("stream_timeout") or settings.stream_timeout,
         transport=_transport(provider, overrides.get("transport")),
+        served=_local_file(settings) if provider == "local" else None,
         defaults={key: value for key, value in defaults.items() if value is not None},
     )
+
+
+def _local_file(settings: LASSettings) -> str:
+    return f"{settings.local_model} {settings.local_mmproj} {settings.local_context} {settings.local_max_tokens}"
 
 
 def _transport(provider: str, wanted: str | None) -> str:
@@ -304,7 +325,7 @@ def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
     """
     alias = alias_of(name, settings.models)
     if alias is not None:
-        return _split(_filled_in(settings.models[alias].deployments[0].model, name), settings)
+        return _split(served_model(settings.models[alias].deployments[0].model, name, alias), settings)
     return _split(name, settings)
 
 

@@ -128,7 +128,7 @@ class CallRecord:
 class Observer(Protocol):
     """Something that watches every call of a service. It must not raise, and must not wait for anything.
 
-    Both methods are called in the task that makes the call, so context variables are the call's own.
+    Both methods are called where the call is made or its chunks are read, which may be different tasks of one request.
     """
 
     def began(self, record: CallRecord, request: Json) -> None:

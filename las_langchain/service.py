@@ -71,8 +71,7 @@ class LiteLLMService(Completions):
     @config.setter
     def config(self, settings: LASSettings) -> None:
         with self._lock:
-            self._setup = Setup(settings, self._setup)
-        self._setup_litellm()
+            self._use(Setup(settings, self._setup))
 
     def update_config(self, **changes: Any) -> LASSettings:
         """Change settings for the calls that begin from now on: all of *changes*, or, if one is wrong, none.
@@ -88,16 +87,23 @@ class LiteLLMService(Completions):
             ConfigurationError: a name is unknown, or a value invalid.
         """
         with self._lock:
-            self._setup = setup = Setup(self.settings.updated(**changes), self._setup)
-        self._setup_litellm()
+            setup = Setup(self.settings.updated(**changes), self._setup)
+            self._use(setup)
         return setup.settings
 
-    def _setup_litellm(self) -> None:
-        """Hand litellm and the traces what the settings say of them; done by itself whenever these change."""
+    def _use(self, setup: Setup) -> None:
+        """Let calls begin with *setup* from now on, if everybody can do what it says."""
+        settings = setup.settings
+        if settings.callbacks or "_litellm" in self.__dict__:
+            self._litellm.use_callbacks(settings.callbacks, log_prompts=settings.log_prompts)
         if self.tracing:
-            self.tracing.log_prompts = self.settings.log_prompts
-        if self.settings.callbacks or "_litellm" in self.__dict__:
-            self._litellm.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
+            self.tracing.log_prompts = settings.log_prompts
+        self._setup = setup
+
+    def _setup_litellm(self) -> None:
+        """Hand litellm what the settings say of it; done by itself whenever these change."""
+        with self._lock:
+            self._use(self._setup)
 
     @property
     def ledger(self) -> Ledger | None:
@@ -131,6 +137,7 @@ class LiteLLMService(Completions):
         *,
         stream: bool = False,
         max_retries: int | None = None,
+        alone: bool = False,
     ) -> Exchange:
         """One request, not sent yet.
 
@@ -141,10 +148,18 @@ class LiteLLMService(Completions):
                 is about to be asked, which may be a fallback of another provider.
             stream: whether the answer is to come in chunks.
             max_retries: further tries after a retryable failure; default: the settings'.
+            alone: whether only *target* itself is to answer: no cache, no fallback.
         """
-        setup = target.setup or self._setup
         return Exchange(
-            setup, operation, target, request, self._find, self._observers, stream=stream, max_retries=max_retries
+            target.setup or self._setup,
+            operation,
+            target,
+            request,
+            self._find,
+            self._observers,
+            stream=stream,
+            max_retries=max_retries,
+            alone=alone,
         )
 
     async def acomplete(self, target: Target, body: Request, *, max_retries: int | None = None) -> Json:
@@ -259,7 +274,8 @@ class LiteLLMService(Completions):
         from las_langchain.transports.litellm import LiteLLMTransport
 
         transport = LiteLLMTransport()
-        transport.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
+        if self.settings.callbacks:
+            transport.use_callbacks(self.settings.callbacks, log_prompts=self.settings.log_prompts)
         return transport
 
 

@@ -11,13 +11,14 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -48,7 +49,7 @@ class LASSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
     )
 
     # Before the default model, which depends on it.
@@ -65,7 +66,7 @@ class LASSettings(BaseSettings):
         None, ge=0, le=2, description="Sampling temperature of requests that name none; unset: the model's own"
     )
     max_tokens: int | None = Field(
-        None, ge=1, description="Longest answer to requests that name none, in tokens; unset: the model's own"
+        None, ge=1, le=2**31, description="Longest answer to requests that name none, in tokens; unset: the model's own"
     )
     host: str = Field("127.0.0.1", description="Address that the server listens on")
     port: int = Field(7777, ge=0, le=65_535, description="Port that the server listens on; 0 picks a free one")
@@ -163,11 +164,11 @@ class LASSettings(BaseSettings):
         return ollama.base_url if ollama else None
 
     def updated(self, **changes: Any) -> LASSettings:
-        """These settings with *changes*, checked; the environment is not read again.
+        """These settings with *changes*, checked; neither the environment nor a file is read again.
 
         Args:
-            changes: as for the constructor. Entries of ``providers`` and ``models`` are added to those that there are,
-                a provider's field by field; None takes an entry away.
+            changes: as for the constructor. Entries of tables are added to those that there are, a provider's field by
+                field; None takes an entry away.
 
         Raises:
             ConfigurationError: a name is unknown, a value invalid, or a setting is fixed when the process starts.
@@ -179,10 +180,15 @@ class LASSettings(BaseSettings):
                 raise ConfigurationError(
                     f"{name} is fixed when the process starts: set {variable_of(name)}", param=name
                 )
-        for name in ("providers", "models", "budgets"):
-            if name in named:
-                named[name] = merged_entries(current[name], named[name])
-        result = type(self)(**{**current, **named})
+        for name in TABLES.intersection(named):
+            named[name] = merged_entries(name, current[name], named[name])
+        _refuse_unknown(named, current, "arguments")
+        result = type(self).__new__(type(self))
+        try:
+            # Not the class's own constructor, which would look into the environment and the files.
+            BaseModel.__init__(result, **{**current, **named})
+        except ValidationError as error:
+            raise _explained(error.errors()[0]) from None
         result._environment = self._environment
         return result
 
@@ -202,7 +208,8 @@ class LASSettings(BaseSettings):
             _refuse_unknown(source(), settings_cls.model_fields, str(path))
         named = [init_settings, env_settings, dotenv_settings]
         folder = _first("data_dir", [*named, *toml]) or _data_dir()
-        stored = InitSettingsSource(settings_cls, _read_stored(Path(folder)))
+        candidate = _CANDIDATE.get(None)
+        stored = InitSettingsSource(settings_cls, _read_stored(Path(folder)) if candidate is None else candidate)
         proxys = _first("litellm_config", [*named, *toml])
         litellm = InitSettingsSource(settings_cls, _read_proxys(Path(proxys)) if proxys else {})
         return (*named, stored, *toml, litellm)
@@ -245,6 +252,22 @@ def load_settings(**overrides: Any) -> LASSettings:
     return settings
 
 
+def settings_with(stored: dict[str, Any], data_dir: Path) -> LASSettings:
+    """The settings of a process that would find *stored* in its data folder.
+
+    Raises:
+        ConfigurationError: it would not start.
+    """
+    token = _CANDIDATE.set(stored)
+    try:
+        return LASSettings(data_dir=data_dir)
+    finally:
+        _CANDIDATE.reset(token)
+
+
+_CANDIDATE: ContextVar[dict[str, Any]] = ContextVar("las_stored_settings")
+
+
 def _explained(error: ErrorDetails) -> ConfigurationError:
     where = ".".join(str(part) for part in error["loc"])
     table = error["loc"][0] in TABLES
@@ -259,32 +282,38 @@ TABLES = frozenset({"providers", "models", "routing", "budgets"})
 """Settings of ``las.toml`` alone."""
 
 
-def merged_entries(current: Mapping[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Entries of a table with *changes*: field by field where both are tables, and without those that are None."""
-    result: dict[str, Any] = dict(current)
-    for name, change in (changes or {}).items():
-        before = result.get(name)
-        if isinstance(change, Mapping) and isinstance(before, ProviderSettings):
-            result[name] = {**before.model_dump(), **change}
-        elif isinstance(change, Mapping) and isinstance(before, Mapping):
-            result[name] = {**before, **change}
-        else:
-            result[name] = change
+def merged_entries(table: str, current: Any, changes: Any) -> dict[str, Any]:
+    """Entries of a table with *changes*: field by field where both are tables, and without those that are None.
+
+    Raises:
+        ConfigurationError: *changes* is no table.
+    """
+    if not isinstance(changes, Mapping):
+        raise ConfigurationError(f"{table}: expected a table, not {type(changes).__name__}", param=table)
+    result = _as_table(current) or {}
+    for name, change in changes.items():
+        before = _as_table(result.get(name)) if table == "providers" else None
+        result[name] = {**before, **change} if before is not None and isinstance(change, Mapping) else change
     return {name: value for name, value in result.items() if value is not None}
 
 
-def spelled_out(values: Mapping[str, Any], default_provider: str | None = None) -> dict[str, Any]:
+def _as_table(value: Any) -> dict[str, Any] | None:
+    if isinstance(value, BaseModel):
+        return {name: getattr(value, name) for name in type(value).model_fields}
+    return dict(value) if isinstance(value, Mapping) else None
+
+
+def spelled_out(values: Mapping[str, Any], default_provider: Any = None) -> dict[str, Any]:
     """Constructor arguments under the settings' own names."""
-    result: dict[str, Any] = {}
+    result = {name: value for name, value in values.items() if not _OF_A_PROVIDER.fullmatch(name)}
     for name, value in values.items():
-        short = _OF_A_PROVIDER.fullmatch(name)
-        if short and value is not None:
-            result["providers"] = merged_entries(result.get("providers", {}), {short[1]: {short[2]: value}})
-        elif not short:
-            result["model" if name == "default_model" else name] = value
-    provider = values.get("default_provider", default_provider)
-    if provider and "/" not in (values.get("default_model") or "/"):
-        result["model"] = f"{provider}/{values['default_model']}"
+        if short := _OF_A_PROVIDER.fullmatch(name):
+            table = merged_entries("providers", {}, result.get("providers", {}))
+            result["providers"] = merged_entries("providers", table, {short[1]: {short[2]: value}})
+    if "default_model" in result:
+        model, provider = result.pop("default_model"), values.get("default_provider", default_provider)
+        bare = isinstance(model, str) and "/" not in model
+        result["model"] = f"{provider}/{model}" if provider and bare else model
     return result
 
 

@@ -24,7 +24,7 @@ LEDGER_PATIENCE = 5.0
 """Longest wait of an answer for its row in the ledger, in seconds; the row is written all the same."""
 
 _OF_THE_CACHE = ("enable_caching", "cache_type", "cache_ttl", "cache_max_mb", "redis_url", "data_dir")
-_OF_THE_ROUTER = ("models", "routing")
+_OF_THE_ROUTER = ("models", "routing", "model", "default_provider")
 
 
 class Setup:

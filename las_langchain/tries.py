@@ -48,6 +48,7 @@ class Tries:
         record: counts the tries, and names the model that was asked last.
         find: finds the transport of a target.
         max_retries: further tries at a model after a retryable failure; None: the settings'.
+        alone: whether no fallback is to be asked.
 
     Attributes:
         target: the model that was asked last, or is to be asked first.
@@ -61,8 +62,11 @@ class Tries:
         record: CallRecord,
         find: Find,
         max_retries: int | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self.target = target
+        self._alone = alone
         self._setup, self._request, self._record, self._find = setup, request, record, find
         self._max_retries = setup.settings.max_retries if max_retries is None else max_retries
         self._made: tuple[Target, Json] | None = None
@@ -146,9 +150,10 @@ class Tries:
         )
         overrides = cast("Overrides", dict(target.overrides))
         name, messages = target.asked or target.alias, self.body.get("messages")
-        chosen = await router.pick(name, overrides, messages, self._failed)
+        settings = self._setup.settings
+        chosen = await router.pick(settings, name, overrides, messages, self._failed)
         if not isinstance(chosen, Target) and self._failed:
-            chosen = await router.pick(name, overrides, messages)
+            chosen = await router.pick(settings, name, overrides, messages)
         if not isinstance(chosen, Target):
             raise ServiceUnavailableError(
                 f"Every deployment of {name!r} has failed lately and is left alone for a while",
@@ -174,11 +179,13 @@ class Tries:
     def _fallbacks(self, error: LASError) -> list[str]:
         settings = self._setup.settings
         entry = settings.models.get(self.target.alias or "")
-        if entry is None:
-            return list(settings.routing.default_fallbacks)
+        # Those of all models are chat models; and vectors of different models do not mix.
+        default = settings.routing.default_fallbacks if self._record.operation == "chat" else []
+        if self._alone or entry is None:
+            return [] if self._alone else list(default)
         if isinstance(error, ContextWindowExceededError) and entry.context_window_fallbacks:
             return list(entry.context_window_fallbacks)
-        return list(entry.fallbacks or settings.routing.default_fallbacks)
+        return list(entry.fallbacks or default)
 
     def _turn_to(self, name: str) -> None:
         waits = {key: value for key, value in self.target.overrides.items() if key in ("timeout", "stream_timeout")}

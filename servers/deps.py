@@ -28,15 +28,26 @@ def max_bytes_of(request: Request) -> int:
 def from_this_machine(request: Request) -> None:
     """Check that *request* was made on this machine, to an address of this machine.
 
-    The ``Host`` header tells a request that a web page made by way of a name of its own that leads here.
+    The ``Host`` header tells a request that a web page made by way of a name of its own that leads here; others tell
+    one that a proxy on this machine has handed on.
 
     Raises:
         PermissionDeniedError: it was not.
     """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    client = request.client.host if request.client else ""
-    if not (_is_loopback(client) and (host == "localhost" or _is_loopback(host))):
+    client, host = request.client.host if request.client else "", _host(request)
+    forwarded = any(name in request.headers for name in _FORWARDED)
+    if forwarded or not (_is_loopback(client) and (host == "localhost" or _is_loopback(host))):
         raise PermissionDeniedError("The configuration can be seen and changed only from the server's own machine")
+
+
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+
+
+def _host(request: Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(address: str) -> bool:

@@ -180,7 +180,8 @@ async def probe_provider(name: str, request: Request, service: Service, max_byte
     begun, error = time.perf_counter(), None
     try:
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-        await unless_gone(request, service.acomplete(service.target(model), body, max_retries=0))
+        exchange = service.exchange("chat", service.target(model), body, max_retries=0, alone=True)
+        await unless_gone(request, exchange.complete())
     except LASError as failure:
         error = failure.to_openai()["error"]
     seconds = round(time.perf_counter() - begun, 3)
@@ -231,7 +232,9 @@ async def config(service: Service) -> Response:
 async def change_config(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Change settings: all or, if one is wrong, none. They hold for calls from now on, and after a restart."""
     changes = await parse(ConfigChanges, request, max_bytes)
-    return json_response(shown(change(service, changes.model_extra or {}, _CHANGING)))
+    # Checking it may import litellm, and keeping it waits for the disk.
+    changed = await asyncio.to_thread(change, service, changes.model_extra or {}, _CHANGING)
+    return json_response(shown(changed))
 
 
 @routes.get(

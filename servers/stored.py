@@ -6,22 +6,24 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from pydantic import BaseModel, SecretStr
 
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError
+from las_langchain.providers import check_configured
 from las_langchain.service import LiteLLMService
-from las_langchain.settings import FIXED, STORED, LASSettings, spelled_out, variable_of
+from las_langchain.settings import FIXED, STORED, LASSettings, settings_with, spelled_out, variable_of
 
 Json = dict[str, Any]
 
 HIDDEN = "**********"
+_HIDDEN_TABLES = frozenset({"headers", "extra_headers", "default_headers", "extra_body"})
 _SECRET = re.compile(r"key|secret|token|password|credential|auth", re.IGNORECASE)
 
 
@@ -51,27 +53,63 @@ def change(service: LiteLLMService, changes: Json, lock: threading.Lock) -> LASS
     Raises:
         BadRequestError: a name is unknown, or a value invalid.
         ConflictError: a setting is fixed at the start, or by the environment, which comes first.
-        ConfigurationError: the data folder cannot be written.
+        LASError: the data folder cannot be written.
     """
-    named = spelled_out(changes, service.settings.default_provider)
-    for name in named:
-        if name in LASSettings.model_fields and (why := _fixed(name, service.settings)):
-            raise ConflictError(f"{name}: {why}", param=name)
-    with lock:
+    with lock, _refused():
         before = service.settings
+        named = spelled_out(changes, before.default_provider)
+        _check_free(named, before)
+        path = before.data_dir / STORED
+        content = _encoded(_merged(_read(path), named))
+        _check_restart(named, before, before.updated(**named), orjson.loads(content))
+        changed = service.update_config(**named)
         try:
-            changed = service.update_config(**named)
-        except ConfigurationError as error:
-            raise BadRequestError(str(error), param=error.param, code="invalid_value") from None
-        try:
-            _write(before.data_dir / STORED, named)
+            _write(path, content)
         except OSError as error:
             service.config = before
-            raise ConfigurationError(
-                "The configuration could not be kept: the data folder (LAS_DATA_DIR) cannot be written",
-                detail=str(error),
-            ) from None
+            raise _NotKept(error) from None
     return changed
+
+
+class _NotKept(LASError):
+    """The data folder cannot be written."""
+
+    type = "configuration_error"
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            "The configuration could not be kept: the data folder (LAS_DATA_DIR) cannot be written", detail=str(error)
+        )
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Say that what is wrong with the configuration is wrong with the request."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise BadRequestError(str(error), param=error.param, code="invalid_value") from None
+
+
+def _check_free(named: Json, settings: LASSettings) -> None:
+    for name in named:
+        if name in LASSettings.model_fields and (why := _fixed(name, settings)):
+            raise ConflictError(f"{name}: {why}", param=name)
+
+
+def _check_restart(named: Json, before: LASSettings, changed: LASSettings, stored: Json) -> None:
+    """Check that a process that starts with *stored* has the changes too."""
+    later = settings_with(stored, before.data_dir)
+    check_configured(later)
+    for name in named:
+        if _part(later, name, named) != _part(changed, name, named):
+            raise ConflictError(f"{name}: las.toml, or LiteLLM Proxy's file, would bring back what it says", param=name)
+
+
+def _part(settings: LASSettings, name: str, named: Json) -> Any:
+    """What *named* changes of one setting."""
+    value = getattr(settings, name)
+    return {key: value.get(key) for key in named[name]} if isinstance(value, dict) else value
 
 
 def _fixed(name: str, settings: LASSettings) -> str | None:
@@ -81,16 +119,28 @@ def _fixed(name: str, settings: LASSettings) -> str | None:
     return f"fixed when the process starts: set {variable_of(name)}" if name in FIXED else None
 
 
-def _write(path: Path, changes: Json) -> None:
-    """Add *changes* to the file at *path*, whole or not at all."""
-    with suppress(FileNotFoundError):
-        changes = _merged(orjson.loads(path.read_bytes()), changes)
+def _read(path: Path) -> Json:
+    try:
+        return dict(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return {}
+
+
+def _encoded(settings: Json) -> bytes:
+    try:
+        return orjson.dumps(settings, option=orjson.OPT_INDENT_2, default=_plain)
+    except TypeError as error:
+        raise ConfigurationError(f"The changes cannot be kept: {error}") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put *content* into the file at *path*, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Made for its owner alone, since it may hold keys.
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(number, "wb") as file:
-            file.write(orjson.dumps(changes, option=orjson.OPT_INDENT_2, default=_plain))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -102,9 +152,10 @@ def _write(path: Path, changes: Json) -> None:
 def _merged(before: Json, changes: Json) -> Json:
     result = dict(before)
     for name, value in changes.items():
-        kept = result.get(name)
-        if isinstance(value, dict) and isinstance(kept, dict):
-            result[name] = {key: item for key, item in _merged(kept, value).items() if item is not None}
+        if isinstance(value, dict):
+            kept = result.get(name)
+            merged = _merged(kept if isinstance(kept, dict) else {}, value)
+            result[name] = {key: item for key, item in merged.items() if item is not None}
         else:
             result[name] = value
     return result
@@ -123,14 +174,17 @@ def _shown(name: str, value: Any) -> Any:
         value = {key: getattr(value, key) for key in type(value).model_fields}
     if isinstance(value, Mapping):
         # Any header may hold a credential.
-        return {key: HIDDEN if name == "headers" else _shown(key, item) for key, item in value.items()}
+        return {key: HIDDEN if name in _HIDDEN_TABLES else _shown(key, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_shown(name, item) for item in value]
     if isinstance(value, str) and "://" in value:
-        return _without_user(value)
+        return _without_secrets(value)
     return str(value) if isinstance(value, Path) else value
 
 
-def _without_user(address: str) -> str:
-    user = urlsplit(address).netloc.rpartition("@")[0]
-    return address.replace(f"{user}@", f"{HIDDEN}@", 1) if user else address
+def _without_secrets(address: str) -> str:
+    """*address* without its user and its query, either of which may be a credential."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    shown = parts._replace(netloc=f"{HIDDEN}@{host}" if host != parts.netloc else host)
+    return urlunsplit(shown._replace(query=HIDDEN if parts.query else "", fragment=""))

@@ -28,6 +28,7 @@ def cache_key(target: Target, operation: str, body: dict[str, Any]) -> str:
         "litellm_model": target.litellm_model,
         # Behind an alias another deployment than the first may answer.
         "asked": target.asked,
+        "served": target.served,
         "api_base": target.api_base,
         "api_key": None if target.api_key is None else _digest(target.api_key.get_secret_value()),
         "headers": dict(target.headers),

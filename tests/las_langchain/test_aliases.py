@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage
 
 from las_langchain import ChatLAS
 from las_langchain.errors import (
+    APIError,
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
@@ -299,3 +300,80 @@ def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, text: str, expected
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"LAS_LITELLM_CONFIG: .* cannot be read"):
         load_settings(litellm_config=tmp_path / "none.yaml")
+
+
+def test_changes_of_keys_and_addresses_reach_aliases(upstream: FakeOpenAI, second: FakeOpenAI) -> None:
+    service = service_with({"fast": {"deployments": ["openai/gpt-4o"]}})
+    service.complete(service.target("fast"), BODY)
+    service.update_config(openai_base_url=second.url, openai_api_key="sk-rotated-0123456789", temperature=0.5)
+    service.complete(service.target("fast"), BODY)
+    assert asked(upstream, second) == [1, 1]
+    assert second.last.headers["authorization"] == "Bearer sk-rotated-0123456789"
+    assert second.last.body["temperature"] == 0.5
+
+
+def test_default_fallbacks_are_for_chats_alone(upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(status=500))
+    service = service_with({}, max_retries=0, routing={"default_fallbacks": ["openai/text-embedding-3-large"]})
+    with pytest.raises(APIError):
+        service.embed(service.target("openai/text-embedding-3-small"), {"input": "x"})
+    assert len(upstream.requests) == 1
+
+
+def test_what_is_a_providers_own_stays_with_it(upstream: FakeOpenAI, second: FakeOpenAI) -> None:
+    service = service_with(
+        {"any": {"deployments": ["openai/gpt-4o"], "fallbacks": ["vllm/gpt-4o"]}},
+        max_retries=0,
+        vllm_base_url=second.url,
+        vllm_api_key="sk-vllm-0123456789",
+    )
+    upstream.enqueue(Reply(status=500))
+    chat = ChatLAS(model="any", service=service, extra_body={"store": True}, extra_headers={"x-secret": "s3cret"})
+    chat.invoke("hello")
+    assert upstream.last.body["store"]
+    assert upstream.last.headers["x-secret"] == "s3cret"
+    assert "store" not in second.last.body
+    assert "x-secret" not in second.last.headers
+
+
+def test_a_deployment_without_a_key_is_passed_over(upstream: FakeOpenAI) -> None:
+    service = service_with({"any": {"deployments": ["anthropic/claude-sonnet-4-5", "openai/gpt-4o"]}})
+    for _ in range(6):
+        assert service.complete(service.target("any"), BODY)["model"] == "gpt-4o-2024-08-06"
+    service = service_with({"any": {"deployments": ["anthropic/claude-sonnet-4-5", "groq/llama-3.3-70b-versatile"]}})
+    with pytest.raises(AuthenticationError, match="No key for"):
+        service.complete(service.target("any"), BODY)
+
+
+def test_a_star_stands_for_what_it_matched(upstream: FakeOpenAI) -> None:
+    service = service_with({"my-*": {"deployments": ["openai/*"]}, "team/openai/*": {"deployments": ["openai/*"]}})
+    for name in ("my-gpt-4o", "team/openai/gpt-4o"):
+        service.complete(service.target(name), BODY)
+        assert upstream.last.body["model"] == "gpt-4o"
+
+
+def test_a_cached_answer_is_of_the_deployments_that_there_are(upstream: FakeOpenAI) -> None:
+    service = service_with({"f": {"deployments": ["openai/gpt-4o-mini"]}}, enable_caching=True)
+    service.complete(service.target("f"), BODY)
+    service.update_config(models={"f": {"deployments": ["openai/gpt-4o"]}})
+    assert "cache_hit" not in service.complete(service.target("f"), BODY)
+    assert upstream.last.body["model"] == "gpt-4o"
+
+
+def test_references_are_followed_wherever_they_are(tmp_path: Path, upstream: FakeOpenAI) -> None:
+    path = tmp_path / "proxy.yaml"
+    path.write_text(
+        """
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/gpt-4o, extra_headers: {x-token: os.environ/OPENAI_API_KEY}}
+litellm_settings: {success_callback: null, fallbacks: [{b: [openai/gpt-4.1]}]}
+router_settings: {model_group_alias: {b: a}}
+"""
+    )
+    service = LiteLLMService(load_settings(litellm_config=path, max_retries=0))
+    upstream.enqueue(Reply(status=500))
+    service.complete(service.target("b"), BODY)
+    assert [request.body["model"] for request in upstream.requests] == ["gpt-4o", "gpt-4.1"]
+    assert upstream.requests[0].headers["x-token"] == UPSTREAM_KEY
+    assert not service.settings.models["a"].fallbacks

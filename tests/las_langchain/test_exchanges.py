@@ -341,3 +341,41 @@ def test_requests_without_temperature_and_length_get_the_settings(make: Make, up
     assert "max_tokens" not in upstream.last.body
     service.embed(service.target("openai/text-embedding-3-small"), {"input": "x"})
     assert "temperature" not in upstream.last.body
+
+
+def test_entries_are_taken_away_and_files_are_not_read_again(make: Make, tmp_path: Path) -> None:
+    Path("las.toml").write_text('[providers.openai]\napi_key = "sk-of-the-file-0123456789"\n')
+    service = make(models={"fast": {"deployments": ["openai/gpt-4o"]}}, budgets={"alice": 1.0})
+    Path("las.toml").write_text("[budgets]\nbob = 2.0\n")
+    settings = service.update_config(models={"fast": None}, budgets={"alice": None}, providers={"openai": None})
+    assert (settings.models, settings.budgets, settings.providers) == ({}, {}, {})
+    settings = service.update_config(routing={"cooldown_time": 5})
+    assert settings.routing.cooldown_time == 5
+    assert settings.routing.allowed_fails == 2
+
+
+def test_a_refused_callback_is_not_set(make: Make, upstream: FakeOpenAI) -> None:
+    service = make()
+    with pytest.raises(LASError, match="litellm knows no 'nonsense'"):
+        service.update_config(callbacks=["nonsense"], temperature=0.5)
+    assert (service.settings.callbacks, service.settings.temperature) == ([], None)
+    service.complete(service.target("gpt-4o"), BODY)
+
+
+def test_what_a_reader_does_with_chunks_does_not_reach_the_cache(make: Make) -> None:
+    service = make(enable_caching=True)
+    for chunk in service.stream(service.target("gpt-4o"), BODY):
+        chunk["choices"] = []
+    again = list(service.stream(service.target("gpt-4o"), BODY))
+    assert again[-1]["cache_hit"]
+    assert "".join(c["choices"][0]["delta"].get("content") or "" for c in again) == "Echo: hello there"
+
+
+def test_a_stream_that_breaks_is_charged_what_came(make: Make, upstream: FakeOpenAI) -> None:
+    service = make()
+    upstream.enqueue(Reply(content="word " * 100, cut_after=80))
+    with pytest.raises(LASError):
+        list(service.stream(service.target("gpt-4o"), BODY))
+    (row,) = rows(service)
+    assert (row["status"], row["tokens_estimated"]) == ("error", True)
+    assert row["cost_usd"] > 0

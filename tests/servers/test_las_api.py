@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from las_langchain.settings import load_settings
+from servers.stored import shown
 from tests.conftest import UPSTREAM_KEY, Server
 from tests.fake_openai import FakeOpenAI, Reply
 
@@ -320,3 +322,79 @@ def test_every_route_is_documented_with_examples(server: Server) -> None:
             assert good["example"], path
             if method in ("post", "patch"):
                 assert next(iter(route["requestBody"]["content"].values()))["examples"], path
+
+
+FOR_THE_NEXT_START: list[Json] = [
+    {"models": None},
+    {"providers": None},
+    {"providers": []},
+    {"providers": 5},
+    {"budgets": {"alice": 1e999}},
+    {"cache_max_mb": 1e999},
+    {"max_tokens": 10**25},
+    {"openai_base_url": "http://[x"},
+    {"openai_base_url": "ftp://host"},
+    {"default_provider": "openai", "default_model": 5},
+    {"default_provider": "openai", "default_model": ["gpt-4o"]},
+    {"models": {"fast": {"deployments": 5}}},
+    {"opnai_api_key": None},
+    {"callbacks": ["nonsense"]},
+]
+
+
+def test_nothing_is_kept_that_the_next_start_would_refuse(own: dict[str, str], tmp_path: Path) -> None:
+    stored = tmp_path / "data" / "settings.json"
+    with Server(environment=own) as server:
+        url = f"{server.url}{API}/config"
+        before = httpx.get(url, trust_env=False).json()
+        for changes in FOR_THE_NEXT_START:
+            content = json.dumps(changes)
+            answer = httpx.patch(url, content=content, headers={"content-type": "application/json"}, trust_env=False)
+            assert answer.status_code == 400, (changes, answer.text)
+            assert httpx.get(url, trust_env=False).json() == before
+        assert not stored.exists()
+        for entry in ("providers", "models", "budgets"):
+            answer = httpx.patch(url, json={entry: {"openai": None}}, trust_env=False)
+            assert answer.status_code == 200, answer.text
+    with Server(environment=own) as server:
+        assert httpx.get(f"{server.url}{API}/config", trust_env=False).json() == before
+
+
+def test_an_entry_of_a_file_cannot_be_taken_away(own: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "las.toml").write_text("[budgets]\nalice = 1.0\n")
+    with Server(environment=own, cwd=tmp_path) as server:
+        url = f"{server.url}{API}/config"
+        answer = httpx.patch(url, json={"budgets": {"alice": None}}, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (409, "budgets")
+        assert httpx.patch(url, json={"budgets": {"alice": 2.0}}, trust_env=False).status_code == 200
+
+
+def test_addresses_and_headers_are_shown_without_what_may_be_secret() -> None:
+    settings = load_settings(
+        providers={
+            "openai": {
+                "base_url": "https://me:pass@host/v1?sig=hidden",
+                "options": {"extra_headers": {"cookie": "hidden"}, "aws_secret_access_key": "hidden"},
+            }
+        }
+    )
+    entry = shown(settings)["settings"]["providers"]["openai"]
+    assert entry["base_url"] == "https://**********@host/v1?**********"
+    assert "hidden" not in str(entry)
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via"])
+def test_the_configuration_is_not_for_those_behind_a_proxy(server: Server, header: str) -> None:
+    url = f"{server.url}{API}/config"
+    assert httpx.get(url, headers={header: "127.0.0.1"}, trust_env=False, timeout=60).status_code == 403
+    assert httpx.get(url, headers={"host": "[::1"}, trust_env=False, timeout=60).status_code in (400, 403)
+
+
+def test_a_test_of_a_provider_asks_it_and_nobody_else(own: dict[str, str], upstream: FakeOpenAI) -> None:
+    environment = {**own, "LAS_ENABLE_CACHING": "true"}
+    with Server(environment=environment) as server:
+        url = f"{server.url}{API}"
+        httpx.patch(f"{url}/config", json={"routing": {"default_fallbacks": [MODEL]}}, trust_env=False, timeout=60)
+        assert httpx.post(f"{url}/providers/openai/test", trust_env=False, timeout=60).json()["ok"]
+        upstream.enqueue(Reply(status=500))
+        assert not httpx.post(f"{url}/providers/openai/test", trust_env=False, timeout=60).json()["ok"]

@@ -40,7 +40,7 @@ class Callbacks:
             _check_known(name)
             _check_installed(name)
         for attribute in _LISTS:
-            others = [item for item in getattr(litellm, attribute) if item not in self._names]
+            others = [item for item in getattr(litellm, attribute) if item not in (*self._names, *wanted)]
             setattr(litellm, attribute, [*others, *wanted])
         if wanted or self._names:
             litellm.turn_off_message_logging = not log_prompts

@@ -25,7 +25,7 @@ _OPENAI_LIKE = {
 }
 _JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence."
 # Who calls; litellm would name itself.
-_SELF = {"openrouter": {"HTTP-Referer": "https://pypi.org/project/las-langchain", "X-Title": "las-langchain"}}
+_SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
 _TAKE_METADATA = frozenset({"openai", "azure"})
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}

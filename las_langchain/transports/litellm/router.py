@@ -16,7 +16,7 @@ from litellm.types.router import RouterRateLimitError
 
 from las_langchain.catalog import model_info
 from las_langchain.deployments import DeploymentSettings, alias_of
-from las_langchain.errors import LASError
+from las_langchain.errors import AuthenticationError, LASError
 from las_langchain.providers import Overrides, Target, deployed, split_name
 from las_langchain.records import CallRecord
 from las_langchain.settings import LASSettings
@@ -50,7 +50,6 @@ class Router:
     """
 
     def __init__(self, settings: LASSettings) -> None:
-        self._settings = settings
         self._deployments = {
             f"{alias}#{index}": deployment
             for alias, entry in settings.models.items()
@@ -72,18 +71,38 @@ class Router:
                 callbacks[:] = [callback for callback in callbacks if callback is not learner]
 
     async def pick(
-        self, name: str, overrides: Overrides, messages: Any = None, excluded: Iterable[str] = ()
+        self,
+        settings: LASSettings,
+        name: str,
+        overrides: Overrides,
+        messages: Any = None,
+        excluded: Iterable[str] = (),
     ) -> Target | NothingLeft:
         """The deployment of the alias *name* that is to be asked next.
 
         Args:
+            settings: the call's, for keys, addresses and waits; their aliases are this router's.
             name: the model as the caller named it.
             overrides: as for :func:`~las_langchain.providers.resolve`.
             messages: the request's, by which some strategies weigh it.
             excluded: ids of deployments that are not wanted again.
         """
-        alias = alias_of(name, self._settings.models) or name
-        request: Json = {"_excluded_deployment_ids": list(excluded), "metadata": {}}
+        unusable: list[str] = []
+        while True:
+            chosen = await self._choose(name, messages, [*excluded, *unusable])
+            if isinstance(chosen, NothingLeft):
+                return chosen
+            try:
+                target = deployed(self._deployments[chosen], name, settings, overrides)
+            except AuthenticationError:
+                unusable.append(chosen)
+                if len(unusable) == len(self._deployments):
+                    raise
+                continue
+            return replace(target, alias=alias_of(name, settings.models) or name, asked=name, deployment=chosen)
+
+    async def _choose(self, name: str, messages: Any, excluded: list[str]) -> str | NothingLeft:
+        request: Json = {"_excluded_deployment_ids": excluded, "metadata": {}}
         try:
             found = await self._router.async_get_available_deployment(
                 model=name, request_kwargs=request, messages=messages
@@ -92,9 +111,7 @@ class Router:
             return NothingLeft(error.cooldown_time or None)
         except (ValueError, litellm.BadRequestError, litellm.RateLimitError):
             return NothingLeft(None)
-        key = str(found["model_info"]["id"])
-        target = deployed(self._deployments[key], name, self._settings, overrides)
-        return replace(target, alias=alias, asked=name, deployment=key)
+        return str(found["model_info"]["id"])
 
     def began(self, target: Target) -> None:
         """Note that *target* was asked."""
