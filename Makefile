@@ -42,9 +42,10 @@ bench: setup ## Run the benchmarks
 	$(BIN)/python benchmarks/ledger.py
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv run --no-project --active --with langchain-litellm python benchmarks/chat_model.py
 
+# With the extras in it: older versions of pip take a package with an extra for another one than that without, and find no hash.
 lock: setup ## Resolve the newest versions into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-header --no-annotate --upgrade --quiet -o requirements.lock
+		--generate-hashes --no-header --no-annotate --no-strip-extras --upgrade --quiet -o requirements.lock
 
 clean: ## Remove .venv
 	rm -rf $(VENV)

@@ -271,9 +271,9 @@ _CANDIDATE: ContextVar[dict[str, Any]] = ContextVar("las_stored_settings")
 def _explained(error: ErrorDetails) -> ConfigurationError:
     where = ".".join(str(part) for part in error["loc"])
     table = error["loc"][0] in TABLES
-    unknown = error["type"] == "extra_forbidden"
+    unknown, reason = error["type"] == "extra_forbidden", error["msg"].removeprefix("Value error, ")
     return ConfigurationError(
-        f"{where if table else variable_of(where)}: {'there is no such setting' if unknown else error['msg']}",
+        f"{where if table else variable_of(where)}: {'there is no such setting' if unknown else reason}",
         param=str(error["loc"][0]),
     )
 

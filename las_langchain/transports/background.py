@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-ENDING_PATIENCE = 2.0
-"""Seconds that the end of the process waits for calls to be cancelled."""
+ENDING_PATIENCE = 10.0
+"""Seconds that the end of the process waits for calls to be cancelled; one in the middle of an import takes some."""
 
 
 class Background:
@@ -23,7 +23,6 @@ class Background:
 
     def __init__(self) -> None:
         self._reset()
-        atexit.register(self._stop)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)
 
@@ -70,6 +69,10 @@ class Background:
                 self._thread = threading.Thread(target=asyncio.run, args=[_wait(begun)], name="las", daemon=True)
                 self._thread.start()
                 self._loop = begun.get()
+                # The last one registered is the first called: what calls write when they are cancelled, into the ledger
+                # and the traces, must still be written.
+                atexit.unregister(self._stop)
+                atexit.register(self._stop)
             return self._loop
 
     def _stop(self) -> None:

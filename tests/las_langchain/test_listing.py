@@ -319,8 +319,11 @@ async def test_the_size_of_all_pages_is_bounded(server: Upstream) -> None:
         ("file:///etc/passwd", MALFORMED),
     ],
 )
-async def test_what_cannot_be_asked_is_said_without_secrets(address: str, reason: str) -> None:
-    listing = await list_models(openai_at(address), "openai")
+async def test_what_cannot_be_asked_is_said_without_secrets(
+    address: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    listing = await list_models(load_settings(openai_api_key=KEY), "openai")
     error = listing.sources["openai"].error
     assert error is not None
     assert (error.startswith(reason), KEY in error) == (True, False)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from las_langchain.usage import Ledger
+from las_langchain.usage.ledger import FILE
 from tests.conftest import UPSTREAM_KEY, Server
 from tests.fake_openai import FakeOpenAI, Reply
 
@@ -179,7 +181,8 @@ def test_listening_to_everybody_is_warned_about(data_dir: Path) -> None:
     assert server.url.startswith("http://127.0.0.1:")
 
 
-def test_ctrl_c_stops_a_chat_at_once(upstream: FakeOpenAI) -> None:
+def test_ctrl_c_stops_a_chat_at_once(upstream: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAS_DATA_DIR", str(tmp_path))
     upstream.enqueue(Reply(content="word " * 400, chunk_delay=0.05))
     command = [sys.executable, "-m", "servers", "chat", "x", "-m", "openai/gpt-4o"]
     with subprocess.Popen(
@@ -188,9 +191,15 @@ def test_ctrl_c_stops_a_chat_at_once(upstream: FakeOpenAI) -> None:
         assert process.stdout is not None
         process.stdout.read(5)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        try:
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == ""
+    # What was streamed until then is paid for.
+    (row,) = Ledger(tmp_path / FILE).calls()
+    assert (row["status"], row["tokens_estimated"]) == ("cancelled", True)
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

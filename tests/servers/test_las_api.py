@@ -259,24 +259,29 @@ def test_the_configuration_is_changed_kept_and_shows_no_secret(own: dict[str, st
     }
     with Server(environment=own) as server:
         url = f"{server.url}{API}/config"
-        before = httpx.get(url, trust_env=False).json()
+        before = httpx.get(url, trust_env=False, timeout=60).json()
         assert before["settings"]["model"] == MODEL
         assert "set by LAS_MAX_RETRIES" in before["fixed"]["max_retries"]
-        changed = httpx.patch(url, json=changes, trust_env=False)
+        changed = httpx.patch(url, json=changes, trust_env=False, timeout=60)
         assert changed.status_code == 200, changed.text
         assert secret not in changed.text
         assert "red-team" not in changed.text
         assert changed.json()["settings"]["providers"]["openai"]["api_key"] == "**********"
-        conflict = httpx.patch(url, json={"max_retries": 3}, trust_env=False)
+        conflict = httpx.patch(url, json={"max_retries": 3}, trust_env=False, timeout=60)
         assert (conflict.status_code, conflict.json()["error"]["param"]) == (409, "max_retries")
-        assert httpx.patch(url, json={"temperature": 9, "max_tokens": 5}, trust_env=False).status_code == 400
+        assert (
+            httpx.patch(url, json={"temperature": 9, "max_tokens": 5}, trust_env=False, timeout=60).status_code == 400
+        )
     stored = tmp_path / "data" / "settings.json"
     assert stored.stat().st_mode & 0o777 == 0o600
     with Server(environment=own) as server:
-        settings = httpx.get(f"{server.url}{API}/config", trust_env=False).json()["settings"]
+        settings = httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json()["settings"]
         assert (settings["model"], settings["temperature"], settings["max_tokens"]) == ("openai/gpt-4o", 0.5, None)
-        httpx.patch(f"{server.url}{API}/config", json={"temperature": None}, trust_env=False)
-        assert httpx.get(f"{server.url}{API}/config", trust_env=False).json()["settings"]["temperature"] is None
+        httpx.patch(f"{server.url}{API}/config", json={"temperature": None}, trust_env=False, timeout=60)
+        assert (
+            httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json()["settings"]["temperature"]
+            is None
+        )
 
 
 def test_the_next_call_goes_by_the_changed_configuration(own: dict[str, str], upstream: FakeOpenAI) -> None:
@@ -286,6 +291,7 @@ def test_the_next_call_goes_by_the_changed_configuration(own: dict[str, str], up
             f"{server.url}{API}/config",
             json={"default_model": "gpt-4o", "default_provider": "openai", "openai_api_key": secret, "max_tokens": 7},
             trust_env=False,
+            timeout=60,
         )
         answer = httpx.post(
             f"{server.url}{API}/chat/completions", json={"messages": HELLO}, trust_env=False, timeout=60
@@ -346,27 +352,29 @@ def test_nothing_is_kept_that_the_next_start_would_refuse(own: dict[str, str], t
     stored = tmp_path / "data" / "settings.json"
     with Server(environment=own) as server:
         url = f"{server.url}{API}/config"
-        before = httpx.get(url, trust_env=False).json()
+        before = httpx.get(url, trust_env=False, timeout=60).json()
         for changes in FOR_THE_NEXT_START:
             content = json.dumps(changes)
-            answer = httpx.patch(url, content=content, headers={"content-type": "application/json"}, trust_env=False)
+            answer = httpx.patch(
+                url, content=content, headers={"content-type": "application/json"}, trust_env=False, timeout=60
+            )
             assert answer.status_code == 400, (changes, answer.text)
-            assert httpx.get(url, trust_env=False).json() == before
+            assert httpx.get(url, trust_env=False, timeout=60).json() == before
         assert not stored.exists()
         for entry in ("providers", "models", "budgets"):
-            answer = httpx.patch(url, json={entry: {"openai": None}}, trust_env=False)
+            answer = httpx.patch(url, json={entry: {"openai": None}}, trust_env=False, timeout=60)
             assert answer.status_code == 200, answer.text
     with Server(environment=own) as server:
-        assert httpx.get(f"{server.url}{API}/config", trust_env=False).json() == before
+        assert httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json() == before
 
 
 def test_an_entry_of_a_file_cannot_be_taken_away(own: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "las.toml").write_text("[budgets]\nalice = 1.0\n")
     with Server(environment=own, cwd=tmp_path) as server:
         url = f"{server.url}{API}/config"
-        answer = httpx.patch(url, json={"budgets": {"alice": None}}, trust_env=False)
+        answer = httpx.patch(url, json={"budgets": {"alice": None}}, trust_env=False, timeout=60)
         assert (answer.status_code, answer.json()["error"]["param"]) == (409, "budgets")
-        assert httpx.patch(url, json={"budgets": {"alice": 2.0}}, trust_env=False).status_code == 200
+        assert httpx.patch(url, json={"budgets": {"alice": 2.0}}, trust_env=False, timeout=60).status_code == 200
 
 
 def test_addresses_and_headers_are_shown_without_what_may_be_secret() -> None:

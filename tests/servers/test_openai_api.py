@@ -209,7 +209,7 @@ async def test_a_client_that_leaves_ends_the_upstream_call(server: Server, upstr
     upstream.enqueue(Reply(content="word " * 400, chunk_delay=0.02) if stream else Reply(hang=True))
     left = upstream.disconnects
     body = {"model": "openai/gpt-4o", "messages": HELLO, "stream": stream}
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         task = asyncio.create_task(_read(client, f"{server.url}/v1/chat/completions", body))
         while not upstream.requests:
             await asyncio.sleep(0.02)

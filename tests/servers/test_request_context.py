@@ -193,7 +193,9 @@ def test_a_sane_request_id_is_the_clients(running: Running) -> None:
 @pytest.mark.parametrize("given", [None, "", "two words", "a\tb", "x" * 129, "a,b", "é", "<b>", "../.."])
 def test_any_other_request_id_is_made_here(running: Running, given: str | None) -> None:
     headers = {} if given is None else {"x-request-id": given.encode()}
-    first, second = (httpx.get(f"{running.url}/caller/x", headers=headers, trust_env=False) for _ in range(2))  # type: ignore[arg-type]
+    first, second = (
+        httpx.get(f"{running.url}/caller/x", headers=headers, trust_env=False, timeout=60) for _ in range(2)
+    )  # type: ignore[arg-type]
     assert re.fullmatch(r"req_[0-9a-f]{32}", first.headers["x-request-id"])
     assert first.json()["request_id"] == first.headers["x-request-id"] != second.headers["x-request-id"]
 
