@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import queue
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
+from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 ENDING_PATIENCE = 10.0
 """Seconds that the end of the process waits for calls to be cancelled; one in the middle of an import takes some."""
+
+CLOSING_PATIENCE = 2.0
+"""Seconds that a call which is given up is waited for."""
 
 
 class Background:
@@ -32,52 +37,55 @@ class Background:
         Raises:
             RuntimeError: this is the loop's own thread, which would wait for itself.
         """
-        future = self._submitted(call)
+        job = self._begun(call)
         try:
-            return future.result()
+            return job.outcome.result()
         finally:
-            future.cancel()
+            job.stop()
 
     def iterate(self, items: AsyncGenerator[T]) -> Generator[T]:
-        """Yield *items* as they come; closing the generator closes *items*."""
+        """Yield *items* as they come; closing the generator closes *items*, and waits a little until they are closed.
+
+        Raises:
+            RuntimeError: as for :meth:`run`.
+        """
         received: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-        future = self._submitted(_pump(items, received))
+        job = self._begun(_pump(items, received))
         try:
-            future.add_done_callback(lambda _: received.put(_END))
+            job.outcome.add_done_callback(lambda _: received.put(_END))
             while not isinstance(item := received.get(), _End):
                 yield item
-            future.result()
+            job.outcome.result()
         finally:
-            future.cancel()
+            job.stop()
 
-    def _submitted(self, call: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        loop = self._running_loop()
-        if threading.current_thread() is self._thread:
+    def _begun(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
+        loop, thread = self._running_loop()
+        if threading.current_thread() is thread:
             call.close()
             raise RuntimeError("A synchronous call inside an asynchronous callback: use its async form there")
-        return asyncio.run_coroutine_threadsafe(call, loop)
+        return _Job(call, loop, thread)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._running: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
+    def _running_loop(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
         with self._lock:
-            if self._loop is None:
+            if self._running is None:
                 begun: queue.SimpleQueue[asyncio.AbstractEventLoop] = queue.SimpleQueue()
-                self._thread = threading.Thread(target=asyncio.run, args=[_wait(begun)], name="las", daemon=True)
-                self._thread.start()
-                self._loop = begun.get()
+                thread = threading.Thread(target=asyncio.run, args=[_wait(begun)], name="las", daemon=True)
+                thread.start()
+                self._running = (begun.get(), thread)
                 # The last one registered is the first called: what calls write when they are cancelled, into the ledger
                 # and the traces, must still be written.
                 atexit.unregister(self._stop)
                 atexit.register(self._stop)
-            return self._loop
+            return self._running
 
     def _stop(self) -> None:
-        loop, thread = self._loop, self._thread
-        if loop is not None and thread is not None and thread.is_alive():
+        if self._running is not None and self._running[1].is_alive():
+            loop, thread = self._running
             # What asyncio.run does when its coroutine ends: cancel all calls and close the loop.
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
             thread.join(ENDING_PATIENCE)
@@ -85,6 +93,48 @@ class Background:
 
 BACKGROUND = Background()
 """The loop of this process; its connections are shared by all synchronous calls."""
+
+
+class _Job(Generic[T]):
+    """A coroutine on the loop of another thread.
+
+    Args:
+        call: the coroutine, which begins at once.
+        loop: where it runs.
+        thread: that of *loop*.
+
+    Attributes:
+        outcome: what becomes of it, to be waited for by any other thread.
+    """
+
+    def __init__(self, call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+        self.outcome: Future[T] = Future()
+        self._loop, self._thread = loop, thread
+        loop.call_soon_threadsafe(self._begin, call)
+
+    def stop(self) -> None:
+        """Cancel it, if it is not over, and wait until it is: by then its connection is closed and its row queued."""
+        # After a fork the thread is the parent's alone.
+        if self.outcome.done() or not self._thread.is_alive():
+            return
+        # RuntimeError: the loop has just ended.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+            # The garbage collector closes generators in any thread, also in the loop's.
+            if threading.current_thread() is not self._thread:
+                concurrent.futures.wait([self.outcome], CLOSING_PATIENCE)
+
+    def _begin(self, call: Coroutine[Any, Any, T]) -> None:
+        self._task = self._loop.create_task(call)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.set_exception(concurrent.futures.CancelledError())
+        elif error := task.exception():
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
 
 
 class _End:

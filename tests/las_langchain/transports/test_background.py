@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -57,7 +59,45 @@ def test_closing_the_iterator_closes_what_it_reads() -> None:
     items = BACKGROUND.iterate(count(1_000_000))
     assert next(items) == 0
     items.close()
-    assert closed.wait(1)
+    assert closed.is_set()
+
+
+def test_closing_does_not_wait_for_ever() -> None:
+    released = threading.Event()
+
+    async def stubborn() -> AsyncGenerator[int]:
+        try:
+            yield 1
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.to_thread(released.wait)
+
+    items = BACKGROUND.iterate(stubborn())
+    assert next(items) == 1
+    begun = time.monotonic()
+    items.close()
+    released.set()
+    assert time.monotonic() - begun < 30
+
+
+def test_an_interrupted_wait_leaves_nothing_running() -> None:
+    began, ended = threading.Event(), threading.Event()
+
+    async def long() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    def interrupt() -> None:
+        began.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        BACKGROUND.run(long())
+    assert ended.is_set()
 
 
 def test_context_variables_of_the_caller_are_seen() -> None:
