@@ -7,17 +7,20 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 import las_langchain
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import LASSettings
 from servers import errors, las_api, openai_api
+from servers.documents import answered
 from servers.metrics import Metrics
 from servers.request_context import RequestContext
 from servers.web import index_page
 
 OPENAI_PREFIXES = ("/v1", "/api/v1/litellm/v1")
+_UP = {"status": "ok", "version": las_langchain.__version__, "model": "openai/gpt-4o"}
+_COUNTED = 'las_calls_total{operation="chat",model="openai/gpt-4o",provider="openai",status="ok",error=""} 12.0'
 
 
 def create_app(settings: LASSettings | None = None) -> FastAPI:
@@ -42,12 +45,14 @@ def create_app(settings: LASSettings | None = None) -> FastAPI:
         app.include_router(openai_api.router(prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
     app.include_router(las_api.routes)
 
-    @app.get("/health", tags=["Server"])
+    @app.get("/health", tags=["Server"], responses=answered(_UP))
     async def health() -> dict[str, Any]:
         """Say that the server runs, and with which default model."""
-        return {"status": "ok", "version": las_langchain.__version__, "model": service.settings.model}
+        return {**_UP, "model": service.settings.model}
 
-    @app.get("/metrics", tags=["Server"], response_class=PlainTextResponse)
+    @app.get(
+        "/metrics", tags=["Server"], response_class=Response, responses=answered(_COUNTED, media_type="text/plain")
+    )
     async def prometheus(request: Request) -> Response:
         """Say what Prometheus counts: calls, tokens, costs, times, requests."""
         content, media_type = metrics.exposition(request.headers.get("accept"))

@@ -8,6 +8,23 @@ from pydantic import BaseModel
 
 Json = dict[str, Any]
 
+CHAT_ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1764000000,
+    "model": "llama3.2",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "Hello! How can I help?"}, "finish_reason": "stop"}
+    ],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17},
+}
+EMBEDDINGS_ANSWER = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.01, -0.02]}],
+    "model": "text-embedding-3-small",
+    "usage": {"prompt_tokens": 2, "total_tokens": 2},
+}
+
 
 def documented(schema: type[BaseModel], *, media_type: str = "application/json") -> Json:
     """The request body of a route whose body is parsed in one pass, without FastAPI, for ``openapi_extra``.

@@ -20,7 +20,7 @@ from las_langchain.providers import PROVIDERS
 from las_langchain.usage import Group, Ledger
 from servers.answers import chat_response, json_response
 from servers.deps import MaxBytes, OnThisMachine, Service
-from servers.documents import answered, documented
+from servers.documents import CHAT_ANSWER, EMBEDDINGS_ANSWER, answered, documented
 from servers.forms import read_form
 from servers.las_schemas import (
     ChatRequest,
@@ -37,23 +37,13 @@ from servers.stored import change, shown
 
 Json = dict[str, Any]
 PREFIX = "/api/v1/litellm"
-_ANSWER = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1764000000,
-    "model": "llama3.2",
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "Hello! How can I help?"}, "finish_reason": "stop"}
-    ],
-    "usage": {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17},
-}
 _TESTED = {"ok": True, "provider": "openai", "model": "openai/gpt-4o", "seconds": 0.41, "error": None}
 
 routes = APIRouter(prefix=PREFIX, tags=["LAS"], default_response_class=Response)
 _CHANGING = threading.Lock()
 
 
-@routes.post("/chat/completions", openapi_extra=documented(ChatRequest), responses=answered(_ANSWER))
+@routes.post("/chat/completions", openapi_extra=documented(ChatRequest), responses=answered(CHAT_ANSWER))
 async def chat_completions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Answer a chat, whole or with ``stream`` as server-sent events; without a model, the default one answers."""
     asked = await parse(ChatRequest, request, max_bytes)
@@ -61,7 +51,7 @@ async def chat_completions(request: Request, service: Service, max_bytes: MaxByt
     return await chat_response(request, service, target, asked.body(), stream=bool(asked.stream))
 
 
-@routes.post("/vision", openapi_extra=documented(VisionRequest), responses=answered(_ANSWER))
+@routes.post("/vision", openapi_extra=documented(VisionRequest), responses=answered(CHAT_ANSWER))
 async def vision(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Answer a question about images, which are URLs or data URIs."""
     asked = await parse(VisionRequest, request, max_bytes)
@@ -73,7 +63,7 @@ async def vision(request: Request, service: Service, max_bytes: MaxBytes) -> Res
 @routes.post(
     "/embeddings",
     openapi_extra=documented(EmbeddingsRequest),
-    responses=answered({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.01, -0.02]}]}),
+    responses=answered(EMBEDDINGS_ANSWER),
 )
 async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Embed one or many texts; without a model, the default embedding model does."""

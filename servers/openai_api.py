@@ -13,11 +13,12 @@ from las_langchain.errors import ModelNotFoundError
 from las_langchain.providers import available_models
 from servers.answers import chat_response, json_response
 from servers.deps import MaxBytes, Service
-from servers.documents import documented
+from servers.documents import CHAT_ANSWER, EMBEDDINGS_ANSWER, answered, documented
 from servers.requests import parse, unless_gone
 from servers.schemas import ChatCompletionRequest, EmbeddingRequest
 
 Json = dict[str, Any]
+_MODEL = {"id": "openai/gpt-4o", "object": "model", "created": 1764000000, "owned_by": "openai"}
 
 
 def router(prefix: str) -> APIRouter:
@@ -29,7 +30,7 @@ def router(prefix: str) -> APIRouter:
     routes = APIRouter(prefix=prefix, tags=["OpenAI"])
     started = int(time.time())
 
-    @routes.post("/chat/completions", openapi_extra=documented(ChatCompletionRequest))
+    @routes.post("/chat/completions", openapi_extra=documented(ChatCompletionRequest), responses=answered(CHAT_ANSWER))
     async def chat_completions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
         """Answer a chat, whole or with ``stream`` as server-sent events."""
         asked = await parse(ChatCompletionRequest, request, max_bytes)
@@ -37,20 +38,20 @@ def router(prefix: str) -> APIRouter:
             request, service, service.target(asked.model), asked.body(), stream=bool(asked.stream)
         )
 
-    @routes.post("/embeddings", openapi_extra=documented(EmbeddingRequest))
+    @routes.post("/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER))
     async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
         """Embed one or many texts."""
         asked = await parse(EmbeddingRequest, request, max_bytes)
         target = service.target(asked.model)
         return json_response(await unless_gone(request, service.aembed(target, asked.body())))
 
-    @routes.get("/models")
+    @routes.get("/models", responses=answered({"object": "list", "data": [_MODEL]}))
     async def models(service: Service) -> Response:
         """List the models that can be called with the keys that the server has."""
         listed = [_model(name, started) for name in available_models(service.settings)]
         return json_response({"object": "list", "data": listed})
 
-    @routes.get("/models/{name:path}")
+    @routes.get("/models/{name:path}", responses=answered(_MODEL))
     async def model(name: str, service: Service) -> Response:
         """Describe one model."""
         if name not in available_models(service.settings):

@@ -62,6 +62,17 @@ class ChatFields(BaseModel):
 class ChatCompletionRequest(ChatFields):
     """A request to ``/v1/chat/completions``, as OpenAI documents it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "local/smollm2-135m-instruct",
+                    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+                }
+            ]
+        }
+    )
+
     model: ModelName
 
 
@@ -82,5 +93,9 @@ class EmbeddingFields(BaseModel):
 
 class EmbeddingRequest(EmbeddingFields):
     """A request to ``/v1/embeddings``, as OpenAI documents it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"model": "local/all-minilm-l6-v2", "input": ["a cat", "a dog"]}]}
+    )
 
     model: ModelName

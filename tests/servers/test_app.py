@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -72,6 +73,21 @@ def test_openapi_describes_every_field(server: Server) -> None:
     body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert {"model", "messages", "temperature", "tools"} <= body["properties"].keys()
     assert "/api/v1/litellm/v1/models" not in document["paths"]
+
+
+def test_every_route_is_documented_with_examples(server: Server) -> None:
+    text = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).text
+    # No route answers in FastAPI's own form.
+    assert "HTTPValidationError" not in text
+    paths = json.loads(text)["paths"]
+    assert len([path for path in paths if path.startswith("/api/v1/litellm/")]) == 12
+    for path, methods in paths.items():
+        for method, route in methods.items():
+            assert len(route["description"]) > 10, path
+            good = next(iter(route["responses"]["200"]["content"].values()))
+            assert good["example"], path
+            if method in ("post", "patch"):
+                assert next(iter(route["requestBody"]["content"].values()))["examples"], path
 
 
 def test_bugs_are_hidden_from_clients_and_shown_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
