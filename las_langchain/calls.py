@@ -165,23 +165,13 @@ class Call:
         return getattr(self._owner, name) if self._is_owners or name not in _PROVIDERS_OWN else None
 
 
-def first_answer(ask: Callable[[Call], T], calls: Sequence[Call]) -> T:
+async def first_answer(ask: Callable[[Call], Awaitable[T]], calls: Sequence[Call]) -> T:
     """What *ask* returns for the first of *calls* that does not fail.
 
     Raises:
         LASError: the last one's failure; or the first that says that the request itself is wrong, which no other model
             would take either.
     """
-    for call in calls[:-1]:
-        try:
-            return ask(call)
-        except LASError as error:
-            _go_on_after(error, call.model)
-    return ask(calls[-1])
-
-
-async def afirst_answer(ask: Callable[[Call], Awaitable[T]], calls: Sequence[Call]) -> T:
-    """Async form of :func:`first_answer`."""
     for call in calls[:-1]:
         try:
             return await ask(call)

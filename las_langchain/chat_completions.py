@@ -19,7 +19,7 @@ from las_langchain.call_options import (
 )
 from las_langchain.conversations import Messages, chat_request, messages_of
 from las_langchain.errors import BadRequestError
-from las_langchain.keys import aresolve_key
+from las_langchain.keys import resolve_key
 from las_langchain.openai_objects import AsyncChatStream, ChatStream, completion_of, load_types
 from las_langchain.providers import Overrides, Target
 from las_langchain.records import Operation
@@ -181,7 +181,7 @@ class ChatCompletions(ABC):
         return self.exchange("chat", target, request, stream=stream, max_retries=options.get("max_retries"))
 
     async def _target(self, model: str, options: CallOptions) -> Target:
-        key = await aresolve_key(options.get("api_key"))
+        key = await resolve_key(options.get("api_key"))
         return self.target(model, **overrides_of({**options, "api_key": key}))
 
     # Pictures

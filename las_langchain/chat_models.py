@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, closing, suppress
 from typing import Any, Literal, Self, cast
 
@@ -14,9 +14,9 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import ConfigDict, Field, model_validator
 
-from las_langchain.calls import ALIASES, REQUEST_FIELDS, Call, afirst_answer, checked, first_answer, renamed
+from las_langchain.calls import ALIASES, REQUEST_FIELDS, Call, checked, first_answer, renamed
 from las_langchain.errors import ConfigurationError
-from las_langchain.keys import ApiKey, aresolve_key, resolve_key
+from las_langchain.keys import ApiKey, resolve_key
 from las_langchain.messages import StreamState, chat_result, countable, to_openai
 from las_langchain.profiles import model_profile
 from las_langchain.providers import key_variable, model_id, split_name
@@ -196,12 +196,7 @@ class ChatLAS(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        def answer(call: Call) -> ChatResult:
-            exchange = call.exchange(resolve_key(call.key))
-            response = BACKGROUND.run(exchange.complete())
-            return chat_result(response, exchange.target, self.output_version)
-
-        return first_answer(answer, self._calls(messages, stop, kwargs))
+        return BACKGROUND.run(self._agenerate(messages, stop, **kwargs))
 
     async def _agenerate(
         self,
@@ -211,11 +206,11 @@ class ChatLAS(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         async def answer(call: Call) -> ChatResult:
-            exchange = call.exchange(await aresolve_key(call.key))
+            exchange = call.exchange(await resolve_key(call.key))
             response = await exchange.complete()
             return chat_result(response, exchange.target, self.output_version)
 
-        return await afirst_answer(answer, self._calls(messages, stop, kwargs))
+        return await first_answer(answer, self._calls(messages, stop, kwargs))
 
     def _stream(
         self,
@@ -224,20 +219,11 @@ class ChatLAS(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        def begin(call: Call) -> tuple[StreamState, Json, Generator[Json]]:
-            exchange = call.exchange(resolve_key(call.key), stream=True)
-            chunks = BACKGROUND.iterate(exchange.chunks())
-            first = next(chunks)
-            return StreamState(exchange.target, self.output_version), first, chunks
-
-        calls = self._calls(messages, stop, self._with_stream_options(kwargs))
-        state, first, rest = first_answer(begin, calls)
-        with closing(rest):
-            for chunk in _chain(first, rest):
-                for generation in state.chunks(chunk):
-                    if run_manager:
-                        run_manager.on_llm_new_token(generation.text, chunk=generation)
-                    yield generation
+        with closing(BACKGROUND.iterate(self._astream(messages, stop, **kwargs))) as generations:
+            for generation in generations:
+                if run_manager:
+                    run_manager.on_llm_new_token(generation.text, chunk=generation)
+                yield generation
 
     async def _astream(
         self,
@@ -245,21 +231,23 @@ class ChatLAS(BaseChatModel):
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    ) -> AsyncGenerator[ChatGenerationChunk]:
         async def begin(call: Call) -> tuple[StreamState, Json, AsyncGenerator[Json]]:
-            exchange = call.exchange(await aresolve_key(call.key), stream=True)
+            exchange = call.exchange(await resolve_key(call.key), stream=True)
             chunks = exchange.chunks()
             first = await anext(chunks)
             return StreamState(exchange.target, self.output_version), first, chunks
 
         calls = self._calls(messages, stop, self._with_stream_options(kwargs))
-        state, first, rest = await afirst_answer(begin, calls)
-        async with aclosing(rest), aclosing(_achain(first, rest)) as chunks:
-            async for chunk in chunks:
+        state, first, rest = await first_answer(begin, calls)
+        chunk: Json | None = first
+        async with aclosing(rest):
+            while chunk is not None:
                 for generation in state.chunks(chunk):
                     if run_manager:
                         await run_manager.on_llm_new_token(generation.text, chunk=generation)
                     yield generation
+                chunk = await anext(rest, None)
 
     def _calls(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Json) -> list[Call]:
         """The call as asked, then those to the fallbacks."""
@@ -365,17 +353,6 @@ restorable(ChatLAS)
 
 def _without_secrets(kwargs: Json) -> Json:
     return {name: value for name, value in kwargs.items() if name not in ("api_key", "extra_headers")}
-
-
-def _chain(first: Json, rest: Iterator[Json]) -> Iterator[Json]:
-    yield first
-    yield from rest
-
-
-async def _achain(first: Json, rest: AsyncIterator[Json]) -> AsyncGenerator[Json]:
-    yield first
-    async for chunk in rest:
-        yield chunk
 
 
 def init_chat_model(model: str | None = None, *, model_provider: str | None = None, **kwargs: Any) -> ChatLAS:

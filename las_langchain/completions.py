@@ -22,7 +22,7 @@ from las_langchain.openai_objects import embeddings_of, load_types, transcriptio
 from las_langchain.provider_list import ProviderInfo, list_providers
 from las_langchain.providers import Target, known_provider, model_id, split_name
 from las_langchain.transports import SpeechAnswer
-from las_langchain.transports.background import BACKGROUND
+from las_langchain.transports.background import synchronous
 
 if TYPE_CHECKING:
     from openai.types import CreateEmbeddingResponse
@@ -50,7 +50,7 @@ class Completions(ChatCompletions):
     def count_tokens(self, model: str | None, body: Json) -> int:
         """The number of tokens of a chat request's ``messages`` and ``tools``."""
 
-    def create_embedding(
+    async def acreate_embedding(
         self,
         input: Input,  # noqa: A002 - OpenAI's name
         model: str | None = None,
@@ -79,30 +79,6 @@ class Completions(ChatCompletions):
             BadRequestError: there is no text, one is empty, or an argument is wrong; the message names it.
             LASError: whatever else went wrong, after the retries.
         """
-        return BACKGROUND.run(
-            self.acreate_embedding(
-                input,
-                model,
-                provider,
-                dimensions=dimensions,
-                encoding_format=encoding_format,
-                user=user,
-                **options,
-            )
-        )
-
-    async def acreate_embedding(
-        self,
-        input: Input,  # noqa: A002 - OpenAI's name
-        model: str | None = None,
-        provider: str | None = None,
-        *,
-        dimensions: int | None = None,
-        encoding_format: Literal["float", "base64"] | None = None,
-        user: str | None = None,
-        **options: Unpack[CallOptions],
-    ) -> CreateEmbeddingResponse:
-        """Async form of :meth:`create_embedding`."""
         check_options(options, CallOptions, ("input", "model", "provider", "dimensions", "encoding_format", "user"))
         body: Json = {"input": _checked_input(input), "dimensions": dimensions, "user": user}
         body |= {"encoding_format": encoding_format, "extra_body": options.get("extra_body")}
@@ -113,6 +89,8 @@ class Completions(ChatCompletions):
             data = [{**item, "embedding": decoded(item["embedding"])} for item in answer["data"]]
             answer = {**answer, "data": data}
         return embeddings_of(answer)
+
+    create_embedding = synchronous(acreate_embedding)
 
     async def _embedded(self, target: Target, body: Json, max_retries: int | None) -> Json:
         def exchange(encoding: str | None) -> Exchange:
@@ -130,7 +108,7 @@ class Completions(ChatCompletions):
                     raise
         return await exchange(asked).embed()
 
-    def speech(
+    async def aspeech(
         self,
         input: str,  # noqa: A002 - OpenAI's name
         voice: str = "alloy",
@@ -161,32 +139,6 @@ class Completions(ChatCompletions):
             BadRequestError: an argument is wrong; the message names it.
             LASError: whatever else went wrong, after the retries.
         """
-        return BACKGROUND.run(
-            self.aspeech(
-                input,
-                voice,
-                model,
-                provider,
-                response_format=response_format,
-                speed=speed,
-                instructions=instructions,
-                **options,
-            )
-        )
-
-    async def aspeech(
-        self,
-        input: str,  # noqa: A002 - OpenAI's name
-        voice: str = "alloy",
-        model: str | None = None,
-        provider: str | None = None,
-        *,
-        response_format: str | None = None,
-        speed: float | None = None,
-        instructions: str | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Speech:
-        """Async form of :meth:`speech`."""
         named = ("input", "voice", "model", "provider", "response_format", "speed", "instructions")
         _refuse_extra_body(options)
         check_options(options, CallOptions, named)
@@ -198,7 +150,9 @@ class Completions(ChatCompletions):
         answer = await self.exchange("speech", target, request, max_retries=options.get("max_retries")).speak()
         return Speech(answer.content, answer.content_type)
 
-    def transcription(
+    speech = synchronous(aspeech)
+
+    async def atranscription(
         self,
         file: SoundFile,
         model: str | None = None,
@@ -231,34 +185,6 @@ class Completions(ChatCompletions):
             BadRequestError: an argument is wrong; the message names it.
             LASError: whatever else went wrong, after the retries.
         """
-        return BACKGROUND.run(
-            self.atranscription(
-                file,
-                model,
-                provider,
-                language=language,
-                prompt=prompt,
-                response_format=response_format,
-                temperature=temperature,
-                timestamp_granularities=timestamp_granularities,
-                **options,
-            )
-        )
-
-    async def atranscription(
-        self,
-        file: SoundFile,
-        model: str | None = None,
-        provider: str | None = None,
-        *,
-        language: str | None = None,
-        prompt: str | None = None,
-        response_format: str | None = None,
-        temperature: float | None = None,
-        timestamp_granularities: list[str] | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Transcription | TranscriptionVerbose:
-        """Async form of :meth:`transcription`."""
         named = ("file", "model", "provider", "language", "prompt", "response_format", "temperature",
                  "timestamp_granularities")  # fmt: skip
         _refuse_extra_body(options)
@@ -271,6 +197,8 @@ class Completions(ChatCompletions):
         request = request_for(body, target)
         exchange = self.exchange("transcription", target, request, max_retries=options.get("max_retries"))
         return transcription_of(await exchange.transcribe())
+
+    transcription = synchronous(atranscription)
 
     def estimate_cost(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from las_langchain.batches import LIMITS, Limits, checked_sizes, concurrently, divided, least_tokens, vectors_of
 from las_langchain.catalog import model_info
 from las_langchain.errors import BadRequestError, ConfigurationError, ContextWindowExceededError
-from las_langchain.keys import aresolve_key
+from las_langchain.keys import resolve_key
 from las_langchain.prices import cost_of
 from las_langchain.providers import Target, split_name
 from las_langchain.service import LiteLLMService, get_litellm_service
@@ -157,7 +157,7 @@ class EmbeddingCall:
         return _Part(batch, vectors_of(answer, len(batch)), _usage(target, answer))
 
     async def _target(self) -> Target:
-        fields, key = self._fields, await aresolve_key(self._fields.api_key)
+        fields, key = self._fields, await resolve_key(self._fields.api_key)
         organization = {"OpenAI-Organization": fields.organization} if fields.organization is not None else None
         return self._service.target(
             self._model, api_key=key, api_base=fields.api_base, timeout=fields.timeout, headers=organization

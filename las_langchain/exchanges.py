@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -120,30 +121,21 @@ class Exchange:
                     yield chunk
                 return
             wants_usage = bool((self._tries.body.get("stream_options") or {}).get("include_usage"))
+            first, rest = await self._tries.run(_begin)
+            self.record.first_token_seconds = self.record.elapsed
             kept: list[Json] = []
-            async with aclosing(self._fresh_chunks()) as chunks:
-                async for chunk in chunks:
-                    self._note(chunk)
-                    if not (chunk["choices"] or wants_usage):
-                        continue
-                    if self._cache is not None:
-                        # The reader may do with its chunks what it likes.
-                        kept.append(orjson.loads(orjson.dumps(chunk)))
-                    yield chunk
+            fresh: Json | None = first
+            async with aclosing(rest):
+                while fresh is not None:
+                    self._note(fresh)
+                    if fresh["choices"] or wants_usage:
+                        if self._cache is not None:
+                            # The reader may do with its chunks what it likes.
+                            kept.append(orjson.loads(orjson.dumps(fresh)))
+                        yield fresh
+                    fresh = await anext(rest, None)
             if kept:
                 await self._keep(kept)
-
-    async def _fresh_chunks(self) -> AsyncGenerator[Json]:
-        async def begin(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
-            chunks = transport.astream(target, _asking_for_usage(body))
-            return _begun(await anext(chunks, None)), chunks
-
-        first, rest = await self._tries.run(begin)
-        self.record.first_token_seconds = self.record.elapsed
-        async with aclosing(rest):
-            yield first
-            async for chunk in rest:
-                yield chunk
 
     # The record
 
@@ -192,14 +184,15 @@ class Exchange:
     # The cache
 
     async def _stored(self) -> Any:
-        return await self._cache.get(self._cache_key()) if self._cache is not None else None
+        return await self._cache.get(self._cache_key) if self._cache is not None else None
 
     async def _keep(self, answer: Any) -> None:
         # A fallback's answer is not to be served once the model itself answers again.
         is_own = self.target.asked == self._first.asked if self._first.asked else self.target.id == self._first.id
         if self._cache is not None and is_own:
-            await self._cache.set(self._cache_key(), answer)
+            await self._cache.set(self._cache_key, answer)
 
+    @cached_property
     def _cache_key(self) -> str:
         # The first target's, whichever deployment or fallback answers.
         return cache_key(self._first, "stream" if self.record.stream else self.record.operation, self._first_body)
@@ -219,10 +212,12 @@ def _asking_for_usage(body: Json) -> Json:
     }
 
 
-def _begun(chunk: Json | None) -> Json:
-    if chunk is None:
+async def _begin(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+    chunks = transport.astream(target, _asking_for_usage(body))
+    first = await anext(chunks, None)
+    if first is None:
         raise APIError("The provider sent an empty stream")
-    return chunk
+    return first, chunks
 
 
 def _replayed(chunks: list[Json]) -> Iterable[Json]:

@@ -12,7 +12,6 @@ from pydantic import PlainSerializer, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
 from las_langchain.errors import AuthenticationError, masked
-from las_langchain.transports.background import BACKGROUND
 
 ApiKey = (
     SecretStr
@@ -26,27 +25,15 @@ ApiKey = (
 its model ``hide_input_in_errors``, since pydantic prints all arguments when one is wrong."""
 
 
-def resolve_key(key: ApiKey | str | None) -> SecretStr | None:
+async def resolve_key(key: ApiKey | str | None) -> SecretStr | None:
     """The key itself.
 
     Args:
-        key: the key; a function that returns it, which may be async; or None.
+        key: the key; a function that returns it; or None. One that is not async runs in a thread, since it may wait.
 
     Raises:
         AuthenticationError: the function failed, or returned something else than a key.
-        RuntimeError: an async function, asked from inside an async callback of a synchronous call.
     """
-    if not callable(key):
-        return _given(key)
-    if inspect.iscoroutinefunction(key):
-        return BACKGROUND.run(aresolve_key(key))
-    with _blamed():
-        value = key()
-    return _returned(BACKGROUND.run(_awaited(value)) if inspect.isawaitable(value) else value)
-
-
-async def aresolve_key(key: ApiKey | str | None) -> SecretStr | None:
-    """Async form of :func:`resolve_key`; a function that is not async runs in a thread, since it may wait."""
     if not callable(key):
         return _given(key)
     if inspect.iscoroutinefunction(key):

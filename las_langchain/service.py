@@ -18,12 +18,13 @@ from las_langchain.providers import Overrides, Target, resolve, split_name
 from las_langchain.records import Observer, Operation
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.setups import Setup
-from las_langchain.tracing import Tracing, open_tracing
+from las_langchain.tracing.opening import open_tracing
 from las_langchain.transports import SpeechAnswer, Transport
-from las_langchain.transports.background import BACKGROUND
+from las_langchain.transports.background import BACKGROUND, synchronous
 from las_langchain.tries import Request
 
 if TYPE_CHECKING:
+    from las_langchain.tracing.observer import Tracing
     from las_langchain.transports.litellm import LiteLLMTransport
     from las_langchain.usage import Ledger
 
@@ -178,9 +179,7 @@ class LiteLLMService(Completions):
         """
         return await self.exchange("chat", target, body, max_retries=max_retries).complete()
 
-    def complete(self, target: Target, body: Request, *, max_retries: int | None = None) -> Json:
-        """Sync form of :meth:`acomplete`."""
-        return BACKGROUND.run(self.acomplete(target, body, max_retries=max_retries))
+    complete = synchronous(acomplete)
 
     def astream(self, target: Target, body: Request, *, max_retries: int | None = None) -> AsyncGenerator[Json]:
         """Answer a chat request in chunks; arguments and failures as for :meth:`acomplete`.
@@ -202,9 +201,7 @@ class LiteLLMService(Completions):
         """
         return await self.exchange("embeddings", target, body, max_retries=max_retries).embed()
 
-    def embed(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
-        """Sync form of :meth:`aembed`."""
-        return BACKGROUND.run(self.aembed(target, body, max_retries=max_retries))
+    embed = synchronous(aembed)
 
     async def aspeak(self, target: Target, body: Json, *, max_retries: int | None = None) -> SpeechAnswer:
         """Answer a speech request (``input``, ``voice``, ``response_format``, ``speed``, ``instructions``).
@@ -214,9 +211,7 @@ class LiteLLMService(Completions):
         """
         return await self.exchange("speech", target, body, max_retries=max_retries).speak()
 
-    def speak(self, target: Target, body: Json, *, max_retries: int | None = None) -> SpeechAnswer:
-        """Sync form of :meth:`aspeak`."""
-        return BACKGROUND.run(self.aspeak(target, body, max_retries=max_retries))
+    speak = synchronous(aspeak)
 
     async def atranscribe(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
         """Answer a transcription request: ``file`` (name, bytes, content type), ``language``, ``prompt`` and so on.
@@ -226,9 +221,7 @@ class LiteLLMService(Completions):
         """
         return await self.exchange("transcription", target, body, max_retries=max_retries).transcribe()
 
-    def transcribe(self, target: Target, body: Json, *, max_retries: int | None = None) -> Json:
-        """Sync form of :meth:`atranscribe`."""
-        return BACKGROUND.run(self.atranscribe(target, body, max_retries=max_retries))
+    transcribe = synchronous(atranscribe)
 
     async def alist_models(self, provider: str | None = None) -> Listing:
         """The models of *provider*, or of all providers that can be called: asked of them, else publicly listed ones.
@@ -238,9 +231,7 @@ class LiteLLMService(Completions):
         """
         return await self._lister.list_models(self.settings, provider)
 
-    def list_models(self, provider: str | None = None) -> Listing:
-        """Sync form of :meth:`alist_models`."""
-        return BACKGROUND.run(self.alist_models(provider))
+    list_models = synchronous(alist_models)
 
     def tokenize(self, model: str | None, text: str) -> list[int]:
         """The tokens of *text*, found in this process; for a provider's model by the tokenizer that litellm ships."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -203,7 +204,10 @@ class LASSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put what is stored, ``las.toml`` and LiteLLM Proxy's file behind the environment."""
         path = config_file()
-        toml = [TomlConfigSettingsSource(settings_cls, path)] if path else []
+        try:
+            toml = [TomlConfigSettingsSource(settings_cls, path)] if path else []
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path} is not valid TOML: {error}", param="LAS_CONFIG") from None
         for source in toml:
             _refuse_unknown(source(), settings_cls.model_fields, str(path))
         named = [init_settings, env_settings, dotenv_settings]
@@ -364,19 +368,8 @@ def config_file() -> Path | None:
     if named and not Path(named).is_file():
         raise ConfigurationError(f"LAS_CONFIG: no such file: {named}", param="LAS_CONFIG")
     folders = (Path(), Path(platformdirs.user_config_dir("las-langchain", appauthor=False)))
-    found = [Path(named)] if named else [path for folder in folders if (path := folder / "las.toml").is_file()]
-    for path in found[:1]:
-        _check_toml(path)
-    return found[0] if found else None
-
-
-def _check_toml(path: Path) -> None:
-    import tomllib
-
-    try:
-        tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not valid TOML: {error}", param="LAS_CONFIG") from None
+    found = (path for folder in folders if (path := folder / "las.toml").is_file())
+    return Path(named) if named else next(found, None)
 
 
 def local_chat_model(path: Path | None) -> str:

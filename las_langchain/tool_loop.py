@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from las_langchain.call_options import ToolChatOptions, chat_fields, check_options, overrides_of
 from las_langchain.conversations import Message, Messages, as_openai, chat_request, messages_of
 from las_langchain.errors import BadRequestError
-from las_langchain.keys import aresolve_key
+from las_langchain.keys import resolve_key
 from las_langchain.messages import chat_result
 from las_langchain.tool_handlers import Execution, Handler, Interrupted, Toolbox
 from las_langchain.tools import ToolLike
@@ -145,7 +145,7 @@ class ToolLoop:
 
     async def _ask(self) -> Json:
         """The model's next message, which is now in the transcript."""
-        key = await aresolve_key(self._options.get("api_key"))
+        key = await resolve_key(self._options.get("api_key"))
         target = self._service.target(self._model, **overrides_of({**self._options, "api_key": key}))
         request = chat_request(self._transcript, {**self._fields, "tool_choice": self._choice}, target)
         exchange = self._service.exchange("chat", target, request, max_retries=self._options.get("max_retries"))

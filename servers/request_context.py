@@ -22,7 +22,7 @@ from servers.errors import CLIENT_CLOSED_REQUEST, body_of
 from servers.metrics import UNMATCHED, Metrics, route_of
 
 if TYPE_CHECKING:
-    from las_langchain.tracing import Tracing
+    from las_langchain.tracing.observer import Tracing
 
 access_log = logging.getLogger("las.access")
 

@@ -18,7 +18,16 @@ from pydantic import BaseModel, SecretStr
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError
 from las_langchain.providers import check_configured
 from las_langchain.service import LiteLLMService
-from las_langchain.settings import FIXED, STORED, LASSettings, settings_with, spelled_out, variable_of
+from las_langchain.settings import (
+    FIXED,
+    STORED,
+    TABLES,
+    LASSettings,
+    merged_entries,
+    settings_with,
+    spelled_out,
+    variable_of,
+)
 
 Json = dict[str, Any]
 
@@ -150,15 +159,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _merged(before: Json, changes: Json) -> Json:
-    result = dict(before)
-    for name, value in changes.items():
-        if isinstance(value, dict):
-            kept = result.get(name)
-            merged = _merged(kept if isinstance(kept, dict) else {}, value)
-            result[name] = {key: item for key, item in merged.items() if item is not None}
-        else:
-            result[name] = value
-    return result
+    return before | {
+        name: merged_entries(name, before.get(name), change) if name in TABLES else change
+        for name, change in changes.items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -21,18 +21,6 @@ SILENCE = 60.0
 """Seconds from one warning about a cache to the next."""
 
 
-class Cache(Protocol):
-    """Keeps JSON values for a while; for any number of threads, event loops and processes."""
-
-    async def get(self, key: str) -> Any | None:
-        """The value, as a copy of its own; None if there is none, or the cache does not work."""
-        ...
-
-    async def set(self, key: str, value: Any) -> None:
-        """Keep *value*, if the cache works and has room for it."""
-        ...
-
-
 class Store(Protocol):
     """Where bytes are kept.
 
@@ -59,7 +47,7 @@ def open_cache(settings: LASSettings) -> Cache | None:
     Raises:
         ConfigurationError: the address of Redis, or the package for it, is missing; the message says how to get it.
     """
-    return AnswerCache(_store(settings)) if settings.enable_caching else None
+    return Cache(_store(settings)) if settings.enable_caching else None
 
 
 def _store(settings: LASSettings) -> Store:
@@ -87,8 +75,8 @@ def _redis_store(settings: LASSettings) -> Store:
     return RedisStore(settings.redis_url, settings.cache_ttl)
 
 
-class AnswerCache:
-    """A :class:`Cache` in a store.
+class Cache:
+    """Keeps JSON values for a while; for any number of threads, event loops and processes.
 
     Args:
         store: where the values are kept.
@@ -100,7 +88,7 @@ class AnswerCache:
         self._silent_until = 0.0
 
     async def get(self, key: str) -> Any | None:
-        """As :meth:`Cache.get`."""
+        """The value, as a copy of its own; None if there is none, or the cache does not work."""
         try:
             data = await self._store.read(PREFIX + key)
             return None if data is None else orjson.loads(data)
@@ -109,7 +97,7 @@ class AnswerCache:
             return None
 
     async def set(self, key: str, value: Any) -> None:
-        """As :meth:`Cache.set`."""
+        """Keep *value*, if the cache works and has room for it."""
         try:
             await self._store.write(PREFIX + key, orjson.dumps(value))
         except self._failures as error:

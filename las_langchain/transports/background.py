@@ -6,15 +6,18 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import functools
 import os
 import queue
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, Generic, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
+S = TypeVar("S")
+P = ParamSpec("P")
 
 ENDING_PATIENCE = 10.0
 """Seconds that the end of the process waits for calls to be cancelled; one in the middle of an import takes some."""
@@ -93,6 +96,18 @@ class Background:
 
 BACKGROUND = Background()
 """The loop of this process; its connections are shared by all synchronous calls."""
+
+
+def synchronous(method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[S, P], T]:
+    """The sync form of an async method whose name begins with an ``a`` more."""
+
+    @functools.wraps(method)
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return BACKGROUND.run(method(self, *args, **kwargs))
+
+    call.__name__ = method.__name__.removeprefix("a")
+    call.__qualname__ = method.__qualname__.replace(f".{method.__name__}", f".{call.__name__}")
+    return call
 
 
 class _Job(Generic[T]):

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
 from las_langchain.errors import AuthenticationError
-from las_langchain.keys import ApiKey, aresolve_key, resolve_key
-from las_langchain.transports.background import BACKGROUND
+from las_langchain.keys import ApiKey, resolve_key
 
 
 class Model(BaseModel, hide_input_in_errors=True):
@@ -45,9 +44,9 @@ class Vault:
         (Vault(), "sk-vault"),
     ],
 )
-async def test_a_key_is_found_in_both_forms(key: Any, expected: str | None) -> None:
+async def test_a_key_is_found(key: Any, expected: str | None) -> None:
     validated = Model(api_key=key).api_key
-    for found in (resolve_key(key), await aresolve_key(key), resolve_key(validated), await aresolve_key(validated)):
+    for found in (await resolve_key(key), await resolve_key(validated)):
         assert (found.get_secret_value() if found else None) == expected
 
 
@@ -73,10 +72,8 @@ async def fails_later() -> str:
 )
 async def test_a_function_that_gives_no_key_is_named(key: Callable[[], Any], message: str) -> None:
     with pytest.raises(AuthenticationError) as error:
-        resolve_key(key)
-    with pytest.raises(AuthenticationError) as other:
-        await aresolve_key(key)
-    assert str(error.value) == str(other.value) == message
+        await resolve_key(key)
+    assert str(error.value) == message
     assert error.value.param == "api_key"
 
 
@@ -87,19 +84,11 @@ async def test_a_slow_function_leaves_the_event_loop_alone() -> None:
         assert released.wait(10)
         return "sk-slow"
 
-    asking = asyncio.create_task(aresolve_key(waits))
+    asking = asyncio.create_task(resolve_key(waits))
     await asyncio.sleep(0.05)
     assert not asking.done()
     released.set()
     assert (await asking) == SecretStr("sk-slow")
-
-
-def test_an_async_function_cannot_be_waited_for_on_its_own_loop() -> None:
-    async def inside(key: Callable[[], Awaitable[str]]) -> None:
-        with pytest.raises(RuntimeError, match="use its async form"):
-            resolve_key(key)
-
-    BACKGROUND.run(inside(later))
 
 
 def test_a_key_is_shown_nowhere() -> None:

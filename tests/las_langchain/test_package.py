@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import las_langchain
+from tests.fake_openai import FakeOpenAI
 
 HEAVY = ("litellm", "fastapi", "openai", "langchain_core", "xllamacpp", "pydantic", "numpy")
 
@@ -32,6 +33,26 @@ def test_a_local_call_does_not_load_litellm() -> None:
     loaded = modules_after("from las_langchain import ChatLAS; ChatLAS(max_tokens=2).invoke('hi')")
     assert "xllamacpp" in loaded
     assert "litellm" not in loaded
+
+
+def test_a_providers_model_needs_no_extra(upstream: FakeOpenAI) -> None:
+    extras = ("fastapi", "uvicorn", "prometheus_client", "xllamacpp", "gguf", "numpy", "safetensors", "boto3", "redis")
+    code = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {(*extras, "opentelemetry", "psycopg", "langchain", "langchain_community")}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from las_langchain import ChatLAS, LASEmbeddings
+
+print(ChatLAS(model="openai/gpt-4o").invoke("hello").content)
+print(len(LASEmbeddings(model="openai/text-embedding-3-small").embed_query("hello")) > 1)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "Echo: hello\nTrue\n"), result.stderr
 
 
 def test_exports_are_sorted_and_importable() -> None:

@@ -355,6 +355,40 @@ def test_nothing_is_kept_that_the_next_start_would_refuse(own: dict[str, str], t
         assert httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json() == before
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        (
+            {"models": {"fast": {"deployments": ["openai/gpt-4o"], "fallbacks": ["openai/gpt-4o-mini"]}}},
+            {"models": {"fast": {"deployments": ["openai/gpt-4o-mini"]}}},
+            {"models": {"fast": {"deployments": ["openai/gpt-4o-mini"]}}},
+        ),
+        (
+            {"providers": {"openai": {"headers": {"a": "1"}, "base_url": "http://127.0.0.1:9/v1"}}},
+            {"providers": {"openai": {"headers": {"b": "2"}}}},
+            {"providers": {"openai": {"headers": {"b": "2"}, "base_url": "http://127.0.0.1:9/v1"}}},
+        ),
+        (
+            {"providers": {"openai": {"base_url": "http://127.0.0.1:9/v1"}}},
+            {"providers": {"openai": {"base_url": None}}},
+            {"providers": {"openai": {"base_url": None}}},
+        ),
+        ({"budgets": {"alice": 1.0, "bob": 2.0}}, {"budgets": {"alice": None}}, {"budgets": {"bob": 2.0}}),
+    ],
+)
+def test_a_later_change_is_kept_as_it_holds(
+    own: dict[str, str], tmp_path: Path, first: Json, second: Json, kept: Json
+) -> None:
+    with Server(environment=own) as server:
+        for changes in (first, second):
+            answer = httpx.patch(f"{server.url}{API}/config", json=changes, trust_env=False, timeout=60)
+            assert answer.status_code == 200, answer.text
+        after = httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json()
+    assert json.loads((tmp_path / "data" / "settings.json").read_text()) == kept
+    with Server(environment=own) as server:
+        assert httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json() == after
+
+
 def test_an_entry_of_a_file_cannot_be_taken_away(own: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "las.toml").write_text("[budgets]\nalice = 1.0\n")
     with Server(environment=own, cwd=tmp_path) as server:

@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from las_langchain.callers import calling, current_caller
 from las_langchain.records import CallRecord
-from las_langchain.tracing import Tracing
+from las_langchain.tracing.observer import Tracing
 from servers import errors
 from servers.metrics import UNMATCHED, Metrics
 from servers.request_context import RequestContext, key_id_of

@@ -80,6 +80,8 @@ class Tap:
     def take(self, chunk: Json) -> list[Json]:
         """What was dropped since the last call, as chunks like *chunk*; those that it passed on after all left out."""
         lost, self._lost = self._lost, []
+        if not lost:
+            return []
         passed = {(choice["index"], key) for choice in chunk["choices"] for key in choice.get("delta", ())}
         choices = [_without(choice, passed) for choice in lost]
         own: Json = {

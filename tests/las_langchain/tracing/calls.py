@@ -13,7 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from las_langchain.records import CallRecord, Tokens
 from las_langchain.settings import load_settings
-from las_langchain.tracing import Tracing, open_tracing
+from las_langchain.tracing.observer import Tracing
+from las_langchain.tracing.opening import open_tracing
 
 SECRET = "the prompt that nobody may see"
 REQUEST = {

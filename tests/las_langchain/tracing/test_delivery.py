@@ -24,7 +24,7 @@ CALLS = """
     import os, sys, time
     from las_langchain.records import CallRecord
     from las_langchain.settings import load_settings
-    from las_langchain.tracing import open_tracing
+    from las_langchain.tracing.opening import open_tracing
 
     def call(name):
         record = CallRecord("chat", name, f"openai/{name}")

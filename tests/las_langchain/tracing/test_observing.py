@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import get_current_span
 
 from las_langchain.records import CallRecord
-from las_langchain.tracing import Tracing
 from las_langchain.tracing import observer as observer_module
+from las_langchain.tracing.observer import Tracing
 from las_langchain.transports.background import BACKGROUND
 from tests.fake_collector import FakeCollector
 from tests.las_langchain.tracing.calls import (

@@ -8,7 +8,7 @@ import pytest
 
 from las_langchain.errors import ConfigurationError
 from las_langchain.settings import load_settings
-from las_langchain.tracing import open_tracing
+from las_langchain.tracing.opening import open_tracing
 from tests.fake_collector import FakeCollector
 from tests.las_langchain.tracing.calls import (
     chat_record,
@@ -22,7 +22,7 @@ def test_nobody_asked_for_traces() -> None:
     script = """
         import sys
         from las_langchain.settings import load_settings
-        from las_langchain.tracing import open_tracing
+        from las_langchain.tracing.opening import open_tracing
         assert open_tracing(load_settings()) is None
         assert not [name for name in sys.modules if name.startswith("opentelemetry")]
     """
@@ -92,7 +92,7 @@ def test_a_wrong_variable_is_named(
 def test_an_unknown_propagator_is_named(collector: FakeCollector) -> None:
     script = """
         from las_langchain.settings import load_settings
-        from las_langchain.tracing import open_tracing
+        from las_langchain.tracing.opening import open_tracing
         open_tracing(load_settings())
     """
     ran = run(script, {"OTEL_PROPAGATORS": "pigeon"}, check=False)
@@ -105,7 +105,7 @@ def test_a_missing_package_is_named(collector: FakeCollector, package: str) -> N
         import sys
         sys.modules[{package!r}] = None
         from las_langchain.settings import load_settings
-        from las_langchain.tracing import open_tracing
+        from las_langchain.tracing.opening import open_tracing
         open_tracing(load_settings())
     """
     last = run(script, check=False).stderr.splitlines()[-1]
@@ -122,7 +122,7 @@ PROGRAM = """
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     from las_langchain.records import CallRecord
     from las_langchain.settings import load_settings
-    from las_langchain.tracing import open_tracing
+    from las_langchain.tracing.opening import open_tracing
 
     def call(tracing):
         record = CallRecord("chat", "openai/gpt-4o", "openai/gpt-4o")

@@ -13,8 +13,8 @@ import las_langchain
 from las_langchain.callers import calling
 from las_langchain.errors import APIError, RateLimitError
 from las_langchain.records import CallRecord, Tokens
-from las_langchain.tracing import Tracing
 from las_langchain.tracing.contents import LONGEST, LONGEST_TEXT, input_messages, output_messages
+from las_langchain.tracing.observer import Tracing
 from tests.fake_collector import FakeCollector, attributes_of
 from tests.las_langchain.tracing.calls import (
     ANSWER,
