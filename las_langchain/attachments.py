@@ -23,6 +23,7 @@ MAX_SOUND_BYTES = 100_000_000
 
 _WEBP = b"WEBP"
 _IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+_KNOWN_KINDS = {*_IMAGES.values(), "image/webp", "image/jpg"}
 _SOUNDS = {
     b"ID3": "mp3", b"\xff\xfb": "mp3", b"\xff\xf3": "mp3", b"\xff\xf2": "mp3", b"OggS": "ogg", b"fLaC": "flac",
     b"\x1aE\xdf\xa3": "webm",
@@ -50,11 +51,9 @@ def image_parts(
     """
     if detail not in ("auto", "low", "high"):
         raise BadRequestError(f"detail: expected auto, low or high, not {detail!r}", param="detail")
-    if isinstance(images, (str, bytes)):
-        images = [images]
     urls = [
         *(_address(url, where) for where, url in _named("image_url", image_url)),
-        *(_image(image, f"images[{index}]") for index, image in enumerate(images)),
+        *(_image(image, where) for where, image in _named("images", images)),
         *(
             _data_uri(read_file(path, where, MAX_IMAGE_BYTES), where)
             for where, path in _named("image_path", image_path)
@@ -69,7 +68,7 @@ def _named(name: str, given: Any) -> list[tuple[str, Any]]:
     """The items of an argument that may hold one or many, each with what errors call it."""
     if given is None or given == "":
         return []
-    if isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Iterable):
+    if isinstance(given, (str, bytes, bytearray, os.PathLike)) or not isinstance(given, Iterable):
         return [(name, given)]
     return [(f"{name}[{index}]", item) for index, item in enumerate(given)]
 
@@ -108,17 +107,25 @@ def _checked_data_uri(uri: str, where: str) -> str:
         raise BadRequestError(f"{where}: its base64 is broken: {error}", param=where) from None
     if not content:
         raise BadRequestError(f"{where}: not an image: it is empty", param=where)
+    # Some providers take further kinds, whose first bytes are not known here.
+    kind = head[5:].lower().partition(";")[0]
+    if kind in _KNOWN_KINDS and _kind_of(content) not in _KNOWN_KINDS:
+        raise BadRequestError(f"{where}: not an image, though it says {kind}", param=where)
     return uri
 
 
 def _data_uri(content: bytes, where: str) -> str:
     _check_size(len(content), where, MAX_IMAGE_BYTES)
-    kind = next((kind for magic, kind in _IMAGES.items() if content.startswith(magic)), None)
-    if content.startswith(b"RIFF") and content[8:12] == _WEBP:
-        kind = "image/webp"
+    kind = _kind_of(content)
     if kind is None:
         raise BadRequestError(f"{where}: not an image of a known kind: PNG, JPEG, GIF or WebP", param=where)
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _kind_of(content: bytes) -> str | None:
+    if content.startswith(b"RIFF") and content[8:12] == _WEBP:
+        return "image/webp"
+    return next((kind for magic, kind in _IMAGES.items() if content.startswith(magic)), None)
 
 
 def sound_file(given: SoundFile) -> tuple[str, bytes, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import sys
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -124,16 +125,46 @@ async def concurrently(
         await asyncio.gather(*running, return_exceptions=True)
 
 
+async def in_base64_first(
+    send: Callable[[str | None], Awaitable[dict[str, Any]]], asked: str | None, provider: str
+) -> dict[str, Any]:
+    """What *send* answers, asked for the encoding that the caller wants, else for the one that costs least.
+
+    Args:
+        send: makes the request with an ``encoding_format``.
+        asked: the caller's; None: any.
+        provider: numbers cost litellm's client for OpenAI fifty times the CPU time, and its event loop stands still
+            meanwhile.
+    """
+    if asked is None and provider == "openai":
+        try:
+            return await send("base64")
+        except BadRequestError as error:
+            # Some servers with OpenAI's format know floats only.
+            if error.param != "encoding_format" and not re.search("encoding|base64", error.message):
+                raise
+    return await send(asked)
+
+
+def ordered(answer: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    """The embeddings of an answer, in the order of the request's *count* texts.
+
+    Raises:
+        APIError: some are missing.
+    """
+    items = sorted(answer["data"], key=lambda item: item["index"])
+    if [item["index"] for item in items] != list(range(count)):
+        raise APIError(f"The provider answered {count} texts with {len(items)} embeddings, or numbered them wrongly")
+    return items
+
+
 def vectors_of(answer: dict[str, Any], count: int) -> list[list[float]]:
     """The vectors of an embeddings answer, in the order of the request's *count* texts.
 
     Raises:
         APIError: some are missing, or one is neither numbers nor base64 of little-endian 32-bit floats.
     """
-    items = sorted(answer["data"], key=lambda item: item["index"])
-    if [item["index"] for item in items] != list(range(count)):
-        raise APIError(f"The provider answered {count} texts with {len(items)} embeddings, or numbered them wrongly")
-    return [decoded(item["embedding"]) for item in items]
+    return [decoded(item["embedding"]) for item in ordered(answer, count)]
 
 
 def decoded(vector: Any) -> list[float]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
+from pydantic import BaseModel
+from typing_extensions import is_typeddict
+
+from las_langchain.deployments import is_address
 from las_langchain.errors import BadRequestError
 from las_langchain.keys import ApiKey
 from las_langchain.providers import PROVIDERS, Overrides, known_provider, model_id, split_name
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from las_langchain.tools import ToolLike
 
 Json = dict[str, Any]
+Kind = Literal["model", "embedding_model"]
 
 
 class CallOptions(TypedDict, total=False):
@@ -90,7 +95,7 @@ class ChatOptions(ToolChatOptions, total=False):
 
 _OF_THE_CALL = CallOptions.__annotations__.keys() - {"extra_body"}
 _CONVERTED = {"tools", "tool_choice", "response_format"}
-_OBJECTS = ("extra_headers", "extra_body", "stream_options", "metadata")
+_OBJECTS = ("extra_body", "stream_options", "metadata")
 _POSITIVE = ("timeout", "stream_timeout")
 
 
@@ -123,9 +128,18 @@ def _fault(name: str, value: Any) -> str | None:
         return "a whole number from 0"
     if name in _OBJECTS and not isinstance(value, Mapping):
         return "an object"
-    if name == "response_format" and not isinstance(value, (Mapping, type)):
-        return "an object or a pydantic class"
+    if name == "response_format" and not isinstance(value, Mapping):
+        schema = isinstance(value, type) and (issubclass(value, BaseModel) or is_typeddict(value))
+        return None if schema else "an object, or a pydantic class or TypedDict"
+    if name == "extra_headers" and not _is_headers(value):
+        return "an object of texts"
+    if name == "api_base" and not is_address(value):
+        return "an address such as https://host/v1"
     return None
+
+
+def _is_headers(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for item in value.items() for text in item)
 
 
 def chat_fields(options: Mapping[str, Any]) -> Json:
@@ -160,9 +174,7 @@ def overrides_of(options: Mapping[str, Any]) -> Overrides:
     return cast("Overrides", {**given, "headers": options.get("extra_headers")})
 
 
-def chosen_model(
-    model: str | None, provider: str | None, settings: LASSettings, kind: Literal["model", "embedding_model"] = "model"
-) -> str:
+def chosen_model(model: str | None, provider: str | None, settings: LASSettings, kind: Kind = "model") -> str:
     """The id of the model that a call asks for.
 
     Args:
@@ -180,7 +192,9 @@ def chosen_model(
     if provider is not None:
         known_provider(provider)
     if model:
-        return model_id(model, provider)
+        default_provider = settings.default_provider or settings.model.partition("/")[0]
+        # Ollama's own names have colons too: mistral:7b is not to go to Mistral where Ollama is meant.
+        return model if provider is None and default_provider == "ollama" else model_id(model, provider)
     default: str = getattr(settings, kind)
     if provider is None or split_name(default, settings)[0] == provider:
         return default

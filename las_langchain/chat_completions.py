@@ -11,10 +11,10 @@ from las_langchain.attachments import Detail, StrPath, image_parts
 from las_langchain.call_options import (
     CallOptions,
     ChatOptions,
+    Kind,
     ToolChatOptions,
     chat_fields,
     check_options,
-    chosen_model,
     overrides_of,
 )
 from las_langchain.conversations import Messages, chat_request, messages_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion
 
     from las_langchain.exchanges import Exchange
+    from las_langchain.setups import Setup
     from las_langchain.tool_handlers import Handler
     from las_langchain.tool_loop import ToolChat, ToolLoop
     from las_langchain.tools import ToolLike
@@ -50,8 +51,18 @@ class ChatCompletions(ABC):
     def settings(self) -> LASSettings:
         """The settings that calls begin with from now on."""
 
+    _setup: Setup
+
     @abstractmethod
-    def target(self, model: str | None = None, **overrides: Unpack[Overrides]) -> Target:
+    def target(
+        self,
+        model: str | None = None,
+        provider: str | None = None,
+        *,
+        kind: Kind = "model",
+        setup: Setup | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Target:
         """Where calls to *model* go."""
 
     @abstractmethod
@@ -172,17 +183,21 @@ class ChatCompletions(ABC):
         *,
         stream: bool,
     ) -> Exchange:
+        # What changes while the key is asked for is for the next call.
+        setup = self._setup
         check_options(options, ChatOptions, ("messages", "model", "provider", "stream"))
         given, fields = messages_of(messages), chat_fields(options)
         if stream:
             fields["stream_options"] = {"include_usage": True, **fields.get("stream_options", {})}
-        target = await self._target(chosen_model(model, provider, self.settings), options)
+        target = await self._target(setup, model, provider, options)
         request = chat_request(given, fields, target)
         return self.exchange("chat", target, request, stream=stream, max_retries=options.get("max_retries"))
 
-    async def _target(self, model: str, options: CallOptions) -> Target:
+    async def _target(
+        self, setup: Setup, model: str | None, provider: str | None, options: CallOptions, kind: Kind = "model"
+    ) -> Target:
         key = await resolve_key(options.get("api_key"))
-        return self.target(model, **overrides_of({**options, "api_key": key}))
+        return self.target(model, provider, kind=kind, setup=setup, **overrides_of({**options, "api_key": key}))
 
     # Pictures
 
@@ -379,8 +394,7 @@ class ChatCompletions(ABC):
         # Imported when needed: it loads much of LangChain, which most calls do without.
         from las_langchain.tool_loop import Limits, ToolLoop
 
-        named = chosen_model(model, provider, self.settings)
-        return ToolLoop(self, named, messages, tools, handlers, Limits(*limits), options)
+        return ToolLoop(self, self._setup, (model, provider), messages, tools, handlers, Limits(*limits), options)
 
 
 def _vision_messages(

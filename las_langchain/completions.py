@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from las_langchain.attachments import SoundFile, StrPath, sound_file
-from las_langchain.batches import decoded
+from las_langchain.batches import decoded, in_base64_first, ordered
 from las_langchain.call_options import CallOptions, check_options, chosen_model
 from las_langchain.chat_completions import ChatCompletions
 from las_langchain.conversations import Messages, as_openai, messages_of, request_for
@@ -20,15 +19,15 @@ from las_langchain.estimates import CostEstimate, estimate
 from las_langchain.messages import countable
 from las_langchain.openai_objects import embeddings_of, load_types, transcription_of
 from las_langchain.provider_list import ProviderInfo, list_providers
-from las_langchain.providers import Target, known_provider, model_id, split_name
+from las_langchain.providers import split_name
 from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.background import synchronous
+from las_langchain.transports.checks import check_messages
 
 if TYPE_CHECKING:
     from openai.types import CreateEmbeddingResponse
     from openai.types.audio import Transcription, TranscriptionVerbose
 
-    from las_langchain.exchanges import Exchange
 
 Json = dict[str, Any]
 Input = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
@@ -79,34 +78,24 @@ class Completions(ChatCompletions):
             BadRequestError: there is no text, one is empty, or an argument is wrong; the message names it.
             LASError: whatever else went wrong, after the retries.
         """
+        setup = self._setup
         check_options(options, CallOptions, ("input", "model", "provider", "dimensions", "encoding_format", "user"))
         body: Json = {"input": _checked_input(input), "dimensions": dimensions, "user": user}
-        body |= {"encoding_format": encoding_format, "extra_body": options.get("extra_body")}
-        target = await self._target(chosen_model(model, provider, self.settings, "embedding_model"), options)
+        body["extra_body"] = options.get("extra_body")
+        target = await self._target(setup, model, provider, options, "embedding_model")
         await load_types()
-        answer = await self._embedded(target, body, options.get("max_retries"))
+
+        async def send(encoding: str | None) -> Json:
+            request = request_for({**body, "encoding_format": encoding}, target)
+            return await self.exchange("embeddings", target, request, max_retries=options.get("max_retries")).embed()
+
+        answer = await in_base64_first(send, encoding_format, target.provider)
+        data = ordered(answer, 1 if isinstance(input, str) or _is_tokens(input) else len(input))
         if encoding_format != "base64":
-            data = [{**item, "embedding": decoded(item["embedding"])} for item in answer["data"]]
-            answer = {**answer, "data": data}
-        return embeddings_of(answer)
+            data = [{**item, "embedding": decoded(item["embedding"])} for item in data]
+        return embeddings_of({**answer, "data": data})
 
     create_embedding = synchronous(acreate_embedding)
-
-    async def _embedded(self, target: Target, body: Json, max_retries: int | None) -> Json:
-        def exchange(encoding: str | None) -> Exchange:
-            request = request_for({**body, "encoding_format": encoding}, target)
-            return self.exchange("embeddings", target, request, max_retries=max_retries)
-
-        asked = body["encoding_format"]
-        if asked is None and target.provider == "openai":
-            # Numbers cost litellm's client many times the CPU time, and its event loop stands still meanwhile.
-            try:
-                return await exchange("base64").embed()
-            except BadRequestError as error:
-                # Some servers with OpenAI's format know nothing else.
-                if error.param != "encoding_format" and not re.search("encoding|base64", error.message):
-                    raise
-        return await exchange(asked).embed()
 
     async def aspeech(
         self,
@@ -139,12 +128,14 @@ class Completions(ChatCompletions):
             BadRequestError: an argument is wrong; the message names it.
             LASError: whatever else went wrong, after the retries.
         """
+        setup = self._setup
         named = ("input", "voice", "model", "provider", "response_format", "speed", "instructions")
         _refuse_extra_body(options)
         check_options(options, CallOptions, named)
         if not isinstance(input, str) or not input.strip():
             raise BadRequestError("input: expected a text to speak", param="input")
-        target = await self._target(_named_model(model, provider, "openai/gpt-4o-mini-tts"), options)
+        _check_named(model, "openai/gpt-4o-mini-tts")
+        target = await self._target(setup, model, provider, options)
         body: Json = {"input": input, "voice": voice, "response_format": response_format, "speed": speed}
         request = request_for({**body, "instructions": instructions}, target)
         answer = await self.exchange("speech", target, request, max_retries=options.get("max_retries")).speak()
@@ -185,13 +176,15 @@ class Completions(ChatCompletions):
             BadRequestError: an argument is wrong; the message names it.
             LASError: whatever else went wrong, after the retries.
         """
+        setup = self._setup
         named = ("file", "model", "provider", "language", "prompt", "response_format", "temperature",
                  "timestamp_granularities")  # fmt: skip
         _refuse_extra_body(options)
         check_options(options, CallOptions, named)
         body: Json = {"language": language, "prompt": prompt, "response_format": response_format}
         body |= {"temperature": temperature, "timestamp_granularities": timestamp_granularities}
-        target = await self._target(_named_model(model, provider, "openai/whisper-1"), options)
+        _check_named(model, "openai/whisper-1")
+        target = await self._target(setup, model, provider, options)
         body["file"] = await asyncio.to_thread(sound_file, file)
         await load_types()
         request = request_for(body, target)
@@ -232,6 +225,7 @@ class Completions(ChatCompletions):
             raise BadRequestError("input_tokens: expected a number of tokens, or messages", param="input_tokens")
         if messages is not None:
             sent = as_openai(messages_of(messages), name.partition("/")[0])
+            check_messages(sent)
             input_tokens = self.count_tokens(name, {"messages": countable(sent)})
         return estimate(name, input_tokens or 0, output_tokens, cached_tokens)
 
@@ -248,8 +242,10 @@ def _checked_input(given: Any) -> Any:
     """
     if isinstance(given, str) and given:
         return given
-    if isinstance(given, (str, bytes, dict)) or not isinstance(given, Sequence) or not given:
-        raise BadRequestError("input: expected a text or a list of texts, not empty", param="input")
+    if not isinstance(given, Sequence) or isinstance(given, bytes):
+        raise BadRequestError(f"input: expected a text or a list of texts, not {type(given).__name__}", param="input")
+    if not given:
+        raise BadRequestError("input: expected a text or a list of texts that is not empty", param="input")
     if not _is_tokens(given):
         for index, item in enumerate(given):
             if not (isinstance(item, str) and item) and not _is_tokens(item):
@@ -261,11 +257,10 @@ def _is_tokens(given: Any) -> bool:
     return isinstance(given, (list, tuple)) and bool(given) and all(type(item) is int for item in given)
 
 
-def _named_model(model: str | None, provider: str | None, example: str) -> str:
-    """A model's id; there is no default for sounds."""
+def _check_named(model: str | None, example: str) -> None:
+    """Check that there is a model: for sounds there is no default."""
     if not model:
         raise BadRequestError(f"model: name one, such as {example}", param="model")
-    return model_id(model, None if provider is None else known_provider(provider))
 
 
 def _refuse_extra_body(options: CallOptions) -> None:

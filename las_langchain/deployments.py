@@ -12,9 +12,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
+def is_address(value: Any) -> bool:
+    """Whether *value* is an http(s) address."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:
+        return False
+    return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def shown_address(address: str) -> str:
+    """*address* without what may be secret in it: its user and its query."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+
+
 def _check_address(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_address(value):
         raise ValueError("expected an address such as https://host/v1")
     return value
 

@@ -8,7 +8,16 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from las_langchain.batches import LIMITS, Limits, checked_sizes, concurrently, divided, least_tokens, vectors_of
+from las_langchain.batches import (
+    LIMITS,
+    Limits,
+    checked_sizes,
+    concurrently,
+    divided,
+    in_base64_first,
+    least_tokens,
+    vectors_of,
+)
 from las_langchain.catalog import model_info
 from las_langchain.errors import BadRequestError, ConfigurationError, ContextWindowExceededError
 from las_langchain.keys import resolve_key
@@ -143,17 +152,15 @@ class EmbeddingCall:
 
     async def _answer(self, batch: range) -> _Part:
         target = await self._target()
-        body = {"input": [self._texts[index] for index in batch], **self._request_fields(target)}
-        try:
-            return await self._sent(batch, target, body)
-        except BadRequestError as error:
-            if self._fields.encoding_format or not _about_encoding(error) or not body.pop("encoding_format", None):
-                raise
-        # Some servers with OpenAI's format know floats only.
-        return await self._sent(batch, target, body)
+        texts = [self._texts[index] for index in batch]
+        given = {name: getattr(self._fields, name) for name in REQUEST_FIELDS}
 
-    async def _sent(self, batch: range, target: Target, body: Json) -> _Part:
-        answer = await self._service.aembed(target, body, max_retries=self._fields.max_retries)
+        async def send(encoding: str | None) -> Json:
+            fields = {"input": texts, **given, "encoding_format": encoding}
+            body = {name: value for name, value in fields.items() if value is not None}
+            return await self._service.aembed(target, body, max_retries=self._fields.max_retries)
+
+        answer = await in_base64_first(send, self._fields.encoding_format, target.provider)
         return _Part(batch, vectors_of(answer, len(batch)), _usage(target, answer))
 
     async def _target(self) -> Target:
@@ -162,12 +169,6 @@ class EmbeddingCall:
         return self._service.target(
             self._model, api_key=key, api_base=fields.api_base, timeout=fields.timeout, headers=organization
         )
-
-    def _request_fields(self, target: Target) -> Json:
-        given = {name: getattr(self._fields, name) for name in REQUEST_FIELDS}
-        # Numbers cost litellm's client for OpenAI fifty times the CPU time, and its event loop stands still meanwhile.
-        given["encoding_format"] = given["encoding_format"] or ("base64" if target.provider == "openai" else None)
-        return {name: value for name, value in given.items() if value is not None}
 
     def _refuse_in_vain(self, model: str) -> None:
         for name in ("api_key", "api_base", "organization"):
@@ -192,10 +193,6 @@ class EmbeddingCall:
     @property
     def _service(self) -> LiteLLMService:
         return self._fields.service or get_litellm_service()
-
-
-def _about_encoding(error: BadRequestError) -> bool:
-    return error.param == "encoding_format" or "encoding" in error.message or "base64" in error.message
 
 
 def _usage(target: Target, answer: Json) -> EmbeddingUsage:

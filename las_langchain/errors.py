@@ -17,15 +17,19 @@
         └── ServiceUnavailableError   503
 
 Every class also derives from the matching ``langchain_core.exceptions.ModelError`` class, so LangChain's retry,
-fallback and summarisation middleware understand it. What ``transports.litellm`` raises also derives from litellm's
-class of the same meaning, so ``except litellm.exceptions.RateLimitError`` keeps working.
+fallback and summarisation middleware understand it. In a program that uses litellm, every error about a call is also of
+litellm's class of the same meaning, so ``except litellm.exceptions.RateLimitError`` keeps working.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from typing import Any, Self, TypeVar, cast
 
 from langchain_core import exceptions as core
+
+Error = TypeVar("Error", bound="LASError")
 
 
 class LASError(core.ModelError):
@@ -44,6 +48,10 @@ class LASError(core.ModelError):
     status_code: int = 500
     type: str = "api_error"
     code: str | None = None
+
+    def __new__(cls, *args: Any, **named: Any) -> Self:
+        """Make it of litellm's class too, if anybody here can know that."""
+        return super().__new__(_with_litellms(cls), *args)
 
     def __init__(
         self,
@@ -74,6 +82,19 @@ class LASError(core.ModelError):
     def to_openai(self) -> dict[str, dict[str, str | None]]:
         """The error as OpenAI's response body: ``{"error": {"message", "type", "param", "code"}}``."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def _with_litellms(cls: type[Error]) -> type[Error]:
+    """The subclass of *cls* that litellm's users catch; *cls* itself where litellm is not imported."""
+    litellm = sys.modules.get("litellm")
+    if litellm is None or getattr(litellm.__spec__, "_initializing", False):
+        return cls
+    try:
+        from las_langchain.transports.litellm.failures import TWINS
+    except ImportError:
+        # It is being imported just now.
+        return cls
+    return cast("type[Error]", TWINS.get(cls, cls))
 
 
 class ConfigurationError(LASError, ValueError):

@@ -10,6 +10,7 @@ from las_langchain.prices import cost_of
 
 # Below this, a difference of two prices is noise.
 _DIGITS = 12
+_MOST = 10**12
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,13 @@ def check_count(name: str, count: Any) -> None:
     Raises:
         BadRequestError: it is not; ``param`` is *name*.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise BadRequestError(f"{name}: expected a whole number of tokens from 0, not {count!r:.40}", param=name)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MOST:
+        raise BadRequestError(f"{name}: expected a whole number of tokens from 0, not {_shown(count)}", param=name)
+
+
+def _shown(count: Any) -> str:
+    # Python refuses to print whole numbers of thousands of digits.
+    return "one so large" if isinstance(count, int) and count > _MOST else f"{count!r:.40}"
 
 
 def _price(model: str, read: int, written: int, cached: int) -> float | None:

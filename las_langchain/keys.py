@@ -46,11 +46,14 @@ async def resolve_key(key: ApiKey | str | None) -> SecretStr | None:
 def _given(key: SecretStr | str | None) -> SecretStr | None:
     if key is None:
         return None
-    text = (key if isinstance(key, str) else key.get_secret_value()).strip()
+    given = key.get_secret_value() if isinstance(key, SecretStr) else key
+    if not isinstance(given, str):
+        raise AuthenticationError(f"api_key: expected a text, not {type(given).__name__}", param="api_key")
+    text = given.strip()
     if not text:
         # Else the host's own key would be used in its place.
         raise AuthenticationError("api_key is empty: leave it out to use the provider's variable", param="api_key")
-    return SecretStr(text)
+    return SecretStr(_checked(text))
 
 
 async def _awaited(value: Awaitable[Any]) -> Any:
@@ -64,7 +67,13 @@ def _returned(value: Any) -> SecretStr:
         shown = "an empty text" if isinstance(text, str) else type(text).__name__
         raise AuthenticationError(f"api_key: the function returned {shown}, not a key", param="api_key")
     # Keys are read from files, which end in a line break; a header may not hold one.
-    return SecretStr(text.strip())
+    return SecretStr(_checked(text.strip()))
+
+
+def _checked(text: str) -> str:
+    if not (text.isprintable() and text.isascii()):
+        raise AuthenticationError("api_key: it has characters that no header may hold", param="api_key")
+    return text
 
 
 @contextlib.contextmanager

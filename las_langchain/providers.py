@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
@@ -342,7 +342,7 @@ def _split(name: str, settings: LASSettings) -> tuple[str, str]:
     default = settings.default_provider or settings.model.partition("/")[0]
     if not rest and _known(default):
         return default, name
-    hint = nearest(prefix, [*settings.models, *PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
+    hint = _hint(prefix, settings.models)
     raise ModelNotFoundError(f"Unknown provider {prefix!r} in model {name!r}{hint}", param="model")
 
 
@@ -360,15 +360,24 @@ def model_id(model: str, provider: str | None = None) -> str:
 
 
 def check_configured(settings: LASSettings) -> None:
-    """Check that the entries of *settings* are about providers that there are.
+    """Check that *settings* are about providers that there are.
 
     Raises:
         ConfigurationError: one is not; the message names the nearest.
     """
+    default = settings.default_provider
+    if default is not None and not _known(default):
+        raise ConfigurationError(
+            f"LAS_DEFAULT_PROVIDER: unknown provider {default!r:.60}{_hint(default)}", param="default_provider"
+        )
+    for kind in ("model", "embedding_model"):
+        try:
+            split_name(getattr(settings, kind), settings)
+        except ModelNotFoundError as error:
+            raise ConfigurationError(f"LAS_{kind.upper()}: {error}", param=kind) from None
     for name in settings.providers:
         if not _known(name):
-            hint = nearest(name, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
-            raise ConfigurationError(f"[providers.{name}]: unknown provider{hint}", param="providers")
+            raise ConfigurationError(f"[providers.{name}]: unknown provider{_hint(name)}", param="providers")
     for alias, entry in settings.models.items():
         names = [deployment.model for deployment in entry.deployments]
         for name in (*names, *entry.fallbacks, *entry.context_window_fallbacks):
@@ -390,10 +399,15 @@ def known_provider(name: str) -> str:
     Raises:
         ModelNotFoundError: there is not; the message names the nearest.
     """
+    if not isinstance(name, str):
+        raise BadRequestError(f"provider: expected a name, not {type(name).__name__}", param="provider")
     if not _known(name):
-        hint = nearest(name, [*PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
-        raise ModelNotFoundError(f"Unknown provider {name!r}{hint}", param="provider")
+        raise ModelNotFoundError(f"Unknown provider {name!r:.60}{_hint(name)}", param="provider")
     return name
+
+
+def _hint(name: str, known: Iterable[str] = ()) -> str:
+    return nearest(name, [*known, *PROVIDERS, *litellm_providers()]) or "; `las providers` lists them"
 
 
 def _known(provider: str) -> bool:

@@ -7,12 +7,14 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
+from las_langchain.call_options import Kind, chosen_model
 from las_langchain.completions import Completions
 from las_langchain.errors import ConfigurationError
 from las_langchain.exchanges import Exchange
+from las_langchain.forks import ForkAware
 from las_langchain.listing import Listing, ModelsLister
 from las_langchain.providers import Overrides, Target, resolve, split_name
 from las_langchain.records import Observer, Operation
@@ -73,6 +75,8 @@ class LiteLLMService(Completions):
     def config(self, settings: LASSettings) -> None:
         with self._lock:
             self._use(Setup(settings, self._setup))
+            # The model in this process may be another one now.
+            self.__dict__.pop("_local", None)
 
     def update_config(self, **changes: Any) -> LASSettings:
         """Change settings for the calls that begin from now on: all of *changes*, or, if one is wrong, none.
@@ -115,19 +119,31 @@ class LiteLLMService(Completions):
         """Tell *observer* of every call from now on."""
         self._observers = (*self._observers, observer)
 
-    def target(self, model: str | None = None, **overrides: Unpack[Overrides]) -> Target:
-        """Where calls to *model* (default: the settings' chat model) go.
+    def target(
+        self,
+        model: str | None = None,
+        provider: str | None = None,
+        *,
+        kind: Kind = "model",
+        setup: Setup | None = None,
+        **overrides: Unpack[Overrides],
+    ) -> Target:
+        """Where calls to a model go.
 
         Args:
-            model: as in :func:`~las_langchain.providers.resolve`.
+            model: its id, its bare name, or an alias; default: the settings'.
+            provider: the provider, if *model* does not name it.
+            kind: which of the settings' models is the default.
+            setup: whose settings hold; default: those of now.
             overrides: what to use instead of the settings.
 
         Raises:
+            BadRequestError: there is a provider and no model.
             ModelNotFoundError: no such provider.
             AuthenticationError: the provider's key is not set.
         """
-        setup = self._setup
-        target = resolve(model or setup.settings.model, setup.settings, **overrides)
+        setup = setup or self._setup
+        target = resolve(chosen_model(model, provider, setup.settings, kind), setup.settings, **overrides)
         return replace(target, setup=setup)
 
     def exchange(
@@ -279,7 +295,26 @@ def _tracing(settings: LASSettings) -> Tracing | None:
         return None
 
 
-@cache
+class _Shared(ForkAware):
+    """The service of this process, made once, however many threads ask for it first."""
+
+    _service: LiteLLMService | None = None
+
+    def get(self) -> LiteLLMService:
+        """The service."""
+        with self._lock:
+            if self._service is None:
+                self._service = LiteLLMService()
+            return self._service
+
+    def forget(self) -> None:
+        """Have the next call make another one."""
+        self._service = None
+
+
+SHARED = _Shared()
+
+
 def get_litellm_service() -> LiteLLMService:
     """The service of this process, with the settings of its environment; built on first use."""
-    return LiteLLMService()
+    return SHARED.get()

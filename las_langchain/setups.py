@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from las_langchain.budgets import Budgets
 from las_langchain.caches import Cache, open_cache
-from las_langchain.errors import LASError
+from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.providers import check_configured
 from las_langchain.records import CallRecord
 from las_langchain.settings import LASSettings
@@ -39,6 +39,8 @@ class Setup:
     """
 
     def __init__(self, settings: LASSettings, before: Setup | None = None) -> None:
+        if not isinstance(settings, LASSettings):
+            raise ConfigurationError(f"Settings are an LASSettings (or LiteLLMConfig), not {type(settings).__name__}")
         check_configured(settings)
         self.settings = settings
         self.cache: Cache | None = (

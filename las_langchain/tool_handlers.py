@@ -173,6 +173,12 @@ class Toolbox:
                 return await bound.run(arguments, call_id)
         except (KeyboardInterrupt, SystemExit) as error:
             raise Interrupted(error) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Something that the handler waited for was cancelled, not the chat.
+            raise _Refused(f"{name} failed: it was cancelled.") from None
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
                 raise _Refused(f"{name} did not finish within {self.timeout:g} seconds.") from None
@@ -223,7 +229,7 @@ def _values(tool: type[BaseModel] | None, arguments: Json) -> Json:
     return {name: getattr(checked, name) for name in type(checked).model_fields}
 
 
-async def _called(function: Callable[..., Any], **arguments: Any) -> Any:
+async def _called(function: Callable[..., Any], /, **arguments: Any) -> Any:
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
         return await function(**arguments)
     result = await in_thread(lambda: function(**arguments))
@@ -323,12 +329,19 @@ def _content(result: Any) -> Content:
 
 def _as_json(value: Any) -> str:
     try:
-        return to_json(value, bytes_mode="base64", serialize_unknown=True).decode()
+        return to_json(value, bytes_mode="base64", fallback=_plain).decode()
     except (ValueError, RecursionError) as error:
         raise _Refused(f"The result cannot be written as JSON: {_told(error)}") from None
 
 
+def _plain(value: Any) -> Any:
+    """*value*, which is of no kind that JSON knows: the numbers of an array, else what it says of itself."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 def _capped(text: str) -> str:
+    # Half characters, as file names may have them, cannot be sent.
+    text = text.encode(errors="replace").decode()
     if len(text) <= MAX_RESULT:
         return text
     return (

@@ -19,6 +19,7 @@ from las_langchain.transports.background import BACKGROUND
 
 if TYPE_CHECKING:
     from las_langchain.chat_completions import ChatCompletions
+    from las_langchain.setups import Setup
 
 Json = dict[str, Any]
 
@@ -78,7 +79,8 @@ class ToolLoop:
 
     Args:
         service: makes the requests.
-        model: the id of the model.
+        setup: the settings that hold to its end.
+        model: the model and its provider, as for the service.
         messages: the conversation so far.
         tools: what the model may call.
         handlers: by the names of tools, what carries them out.
@@ -92,7 +94,8 @@ class ToolLoop:
     def __init__(
         self,
         service: ChatCompletions,
-        model: str,
+        setup: Setup,
+        model: tuple[str | None, str | None],
         messages: Messages | None,
         tools: Iterable[ToolLike],
         handlers: Mapping[str, Handler] | None,
@@ -102,7 +105,8 @@ class ToolLoop:
         check_options(options, ToolChatOptions)
         if options.get("n") not in (None, 1):
             raise BadRequestError("n: a chat with tools follows one answer", param="n")
-        self._service, self._model, self._limits, self._options = service, model, limits, options
+        self._service, self._setup, self._model = service, setup, model
+        self._limits, self._options = limits, options
         self._transcript: list[Message] = messages_of(messages)
         self._tools = Toolbox.of(tools, handlers, limits.handler_timeout)
         self._fields = chat_fields({**options, "tools": self._tools.openai})
@@ -146,7 +150,8 @@ class ToolLoop:
     async def _ask(self) -> Json:
         """The model's next message, which is now in the transcript."""
         key = await resolve_key(self._options.get("api_key"))
-        target = self._service.target(self._model, **overrides_of({**self._options, "api_key": key}))
+        overrides = overrides_of({**self._options, "api_key": key})
+        target = self._service.target(*self._model, setup=self._setup, **overrides)
         request = chat_request(self._transcript, {**self._fields, "tool_choice": self._choice}, target)
         exchange = self._service.exchange("chat", target, request, max_retries=self._options.get("max_retries"))
         answer = _with_ids(await exchange.complete(), calls=self._choice != "none")

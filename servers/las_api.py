@@ -47,7 +47,7 @@ _CHANGING = threading.Lock()
 async def chat_completions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Answer a chat, whole or with ``stream`` as server-sent events; without a model, the default one answers."""
     asked = await parse(ChatRequest, request, max_bytes)
-    target = service.target(chosen_model(asked.model, asked.provider, service.settings))
+    target = service.target(asked.model, asked.provider)
     return await chat_response(request, service, target, asked.body(), stream=bool(asked.stream))
 
 
@@ -68,7 +68,7 @@ async def vision(request: Request, service: Service, max_bytes: MaxBytes) -> Res
 async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Embed one or many texts; without a model, the default embedding model does."""
     asked = await parse(EmbeddingsRequest, request, max_bytes)
-    target = service.target(chosen_model(asked.model, asked.provider, service.settings, "embedding_model"))
+    target = service.target(asked.model, asked.provider, kind="embedding_model")
     return json_response(await unless_gone(request, service.aembed(target, asked.body())))
 
 
@@ -80,7 +80,7 @@ async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) ->
 async def speech(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Speak a text: the answer is the sound itself, in the format asked for."""
     asked = await parse(SpeechRequest, request, max_bytes)
-    target = service.target(chosen_model(asked.model, asked.provider, service.settings))
+    target = service.target(asked.model, asked.provider)
     answer = await unless_gone(request, service.aspeak(target, asked.body()))
     return Response(answer.content, media_type=answer.content_type)
 
@@ -93,7 +93,7 @@ async def speech(request: Request, service: Service, max_bytes: MaxBytes) -> Res
 async def transcriptions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
     """Write down what a sound says; it is sent as the ``file`` of a form."""
     asked, file = await read_form(TranscriptionRequest, request, max_bytes)
-    target = service.target(chosen_model(asked.model, asked.provider, service.settings))
+    target = service.target(asked.model, asked.provider)
     return json_response(await unless_gone(request, service.atranscribe(target, {"file": file, **asked.body()})))
 
 

@@ -15,7 +15,7 @@ import pytest
 # A test module that imports litellm before the package does must not send it to the network for prices.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
-from las_langchain.service import LiteLLMService, get_litellm_service
+from las_langchain.service import SHARED, LiteLLMService
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED
 from tests.fake_anthropic import FakeAnthropic
@@ -46,7 +46,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path)
     monkeypatch.setenv("LAS_DATA_DIR", str(data_dir))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    get_litellm_service.cache_clear()
+    SHARED.forget()
 
 
 @pytest.fixture(scope="session")

@@ -487,7 +487,9 @@ def test_other_errors_are_as_they_are(upstream: FakeOpenAI) -> None:
         LASEmbeddings(model=SMALL, max_retries=0).embed_query("x")
     with pytest.raises(AuthenticationError, match="refused the key"):
         LASEmbeddings(model=SMALL, api_key="sk-wrong").embed_query("x")
-    with pytest.raises(APIConnectionError, match="OpenAI: Connection error"):
+    with pytest.raises(
+        APIConnectionError, match=r"OpenAI at http://127\.0\.0\.1:9/v1 cannot be reached; OPENAI_BASE_URL"
+    ):
         LASEmbeddings(model=SMALL, api_base="http://127.0.0.1:9/v1", max_retries=0).embed_query("x")
     for provider, title in (("vllm", "vLLM"), ("ollama", "Ollama")):
         with pytest.raises(APIConnectionError, match=f"{title} does not answer at http://127.0.0.1:9/v1: start it"):

@@ -14,7 +14,10 @@ import openai
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from las_langchain import errors
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.deployments import shown_address
+from las_langchain.providers import PROVIDERS, Target, variable_prefix
+
+Json = dict[str, Any]
 
 
 class LiteLLMBadRequestError(errors.BadRequestError, litellm.BadRequestError, litellm.exceptions.InvalidRequestError):
@@ -47,6 +50,10 @@ class LiteLLMRateLimitError(errors.RateLimitError, litellm.RateLimitError):
     """A :class:`~las_langchain.errors.RateLimitError` that litellm's users catch too."""
 
 
+class LiteLLMBudgetExceededError(errors.BudgetExceededError, litellm.RateLimitError):
+    """A :class:`~las_langchain.errors.BudgetExceededError` that litellm's users catch too."""
+
+
 class LiteLLMAPIError(errors.APIError, litellm.InternalServerError):
     """A :class:`~las_langchain.errors.APIError` that litellm's users catch too."""
 
@@ -59,7 +66,7 @@ class LiteLLMServiceUnavailableError(errors.ServiceUnavailableError, litellm.Ser
     """A :class:`~las_langchain.errors.ServiceUnavailableError` that litellm's users catch too."""
 
 
-_TWINS: dict[type[errors.LASError], type[errors.LASError]] = {
+TWINS: dict[type[errors.LASError], type[errors.LASError]] = {
     errors.BadRequestError: LiteLLMBadRequestError,
     errors.ContextWindowExceededError: LiteLLMContextWindowExceededError,
     errors.AuthenticationError: LiteLLMAuthenticationError,
@@ -67,15 +74,22 @@ _TWINS: dict[type[errors.LASError], type[errors.LASError]] = {
     errors.ModelNotFoundError: LiteLLMNotFoundError,
     errors.APITimeoutError: LiteLLMTimeoutError,
     errors.RateLimitError: LiteLLMRateLimitError,
+    errors.BudgetExceededError: LiteLLMBudgetExceededError,
     errors.APIError: LiteLLMAPIError,
     errors.APIConnectionError: LiteLLMAPIConnectionError,
     errors.ServiceUnavailableError: LiteLLMServiceUnavailableError,
 }
+"""What is raised in the place of this package's own classes once litellm is imported; see ``errors.py``."""
 
 
 @contextlib.contextmanager
-def translated(target: Target) -> Iterator[None]:
-    """Turn what litellm raises into this package's errors, without tracebacks and keys in the text."""
+def translated(target: Target, body: Json | None = None) -> Iterator[None]:
+    """Turn what litellm raises into this package's errors, without tracebacks and keys in the text.
+
+    Args:
+        target: whom the request goes to.
+        body: the request, if it is sent as JSON.
+    """
     try:
         yield
     except errors.LASError as error:
@@ -84,7 +98,24 @@ def translated(target: Target) -> Iterator[None]:
     except TimeoutError:
         raise LiteLLMTimeoutError(_too_slow(target), provider=target.provider) from None
     except Exception as error:
-        raise _las_error(error, target) from None
+        failure = _las_error(error, target)
+        if isinstance(failure, errors.APIError):
+            # litellm says of a request that could not be written that the provider failed.
+            _check_sendable(body or {})
+        raise failure from None
+
+
+def _check_sendable(body: Json) -> None:
+    """Check that *body* can be sent.
+
+    Raises:
+        BadRequestError: a field cannot; ``param`` names it.
+    """
+    for name, value in body.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise errors.BadRequestError(f"{name}: cannot be sent as JSON: {error}", param=name) from None
 
 
 @contextlib.contextmanager
@@ -108,7 +139,7 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     error = _original(error)
     kind, status = _kind(error)
     headers = getattr(error, "litellm_response_headers", None) or {}
-    translated = _TWINS[kind](
+    translated = kind(
         _text(error, kind, target),
         param=_if_text(getattr(error, "param", None)),
         code=_code(error, kind),
@@ -137,6 +168,8 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
     status, text = getattr(error, "status_code", None), str(error)
     if isinstance(error, litellm.ContextWindowExceededError) or _said_code(error) == _TOO_LONG:
         return errors.ContextWindowExceededError, None
+    if _UNMAPPED.search(text):
+        return errors.BadRequestError, None
     if kind := _on_the_way(error, status, text):
         return kind, None
     if status == 400 and (_said_code(error) == errors.ModelNotFoundError.code or _NO_MODEL.search(text)):
@@ -180,12 +213,15 @@ _PREFIXES = re.compile(
 )
 _UNREACHABLE = re.compile(
     r"Cannot connect to host|Connect call failed|All connection attempts failed|Name or service not known"
+    r"|\bConnection error\.$"
 )
 _BROKEN = re.compile(r"payload is not completed|peer closed connection|Server disconnected|Connection reset")
 # What those say to an unknown model that answer 400 to it: OpenRouter, DeepSeek, Hugging Face and Bedrock.
 _NO_MODEL = re.compile(
     r"not a valid model ID|Model Not Exist|The requested model .* does not exist|model identifier is invalid"
 )
+# What litellm says of sounds of a provider that it knows no sounds of.
+_UNMAPPED = re.compile(r"Unable to map the custom llm provider|Unmapped provider passed in")
 _UNAVAILABLE = re.compile(r'"UNAVAILABLE"|\bUNAVAILABLE - ')
 # How litellm tells of an error that Ollama sends in the middle of a stream.
 _OLLAMAS = re.compile(r"unexpected response from Ollama: \{'error': ['\"](.*)['\"]\}")
@@ -198,18 +234,29 @@ _OPENROUTER = re.compile(r"^Message: (.*), Metadata: .*, User ID:.*$")
 def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     if kind is errors.APITimeoutError:
         return _too_slow(target)
+    if _UNMAPPED.search(str(error)):
+        return f"model: {target.id} takes no requests of this kind"
     reason = _reason(error, target)
     row = PROVIDERS.get(target.provider)
     if kind is errors.APIConnectionError and _BROKEN.search(reason):
         return f"{_title(target)}: the connection broke before the answer was whole"
-    unreachable = kind is errors.APIConnectionError and _UNREACHABLE.search(str(error))
-    if unreachable and row and row.keyless and row.base_url_variables and target.api_base:
-        return f"{row.title} does not answer at {target.api_base}: start it, or set {row.base_url_variables[0]}"
+    if kind is errors.APIConnectionError and _UNREACHABLE.search(str(error).split(_APPENDED[0])[0]):
+        return _unreachable(target)
     if kind is errors.AuthenticationError and row and row.signs_with:
         return f"{row.title}: {reason}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if kind is errors.AuthenticationError and row and row.key_variables:
         return f"{row.title} refused the key in {row.key_variables[0]}: {reason}"
     return f"{_title(target)}: {reason}"
+
+
+def _unreachable(target: Target) -> str:
+    row = PROVIDERS.get(target.provider)
+    variables = row.base_url_variables if row else (f"{variable_prefix(target.provider)}_API_BASE",)
+    where = shown_address(target.api_base) if target.api_base else ""
+    if row and row.keyless and where and variables:
+        return f"{row.title} does not answer at {where}: start it, or set {variables[0]}"
+    at, fix = f" at {where}" if where else "", f"; {variables[0]} sets its address" if variables else ""
+    return f"{_title(target)}{at} cannot be reached{fix}"
 
 
 def _reason(error: Exception, target: Target) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import litellm
@@ -11,7 +12,6 @@ from las_langchain import errors
 from las_langchain.providers import CHAT_FIELDS, PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.checks import check_messages
-from las_langchain.transports.litellm.failures import LiteLLMAuthenticationError, LiteLLMBadRequestError
 
 Json = dict[str, Any]
 
@@ -58,6 +58,8 @@ def chat_arguments(target: Target, body: Json) -> Json:
         # Ollama takes only lists.
         arguments["stop"] = [arguments["stop"]]
     if "tools" in arguments:
+        # litellm takes fields out of the schemas for vLLM and Hugging Face.
+        arguments["tools"] = copy.deepcopy(arguments["tools"])
         # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
         arguments["_skip_mcp_handler"] = True
     _check_images(target, arguments["messages"])
@@ -107,7 +109,7 @@ def _check_images(target: Target, messages: list[Json]) -> None:
     if target.provider != "deepseek" or not any(part["type"] == "image_url" for part in parts):
         return
     if not litellm.supports_vision(target.model, custom_llm_provider="deepseek"):
-        raise LiteLLMBadRequestError(f"messages: {target.id} takes no images", param="messages")
+        raise errors.BadRequestError(f"messages: {target.id} takes no images", param="messages")
 
 
 def call_arguments(target: Target) -> Json:
@@ -127,8 +129,8 @@ def _credentials(target: Target) -> Json:
     """Where the call goes and with which key.
 
     Raises:
-        LiteLLMAuthenticationError: an OpenAI-like provider has no key.
-        LiteLLMBadRequestError: it has no address.
+        AuthenticationError: an OpenAI-like provider has no key.
+        BadRequestError: it has no address.
     """
     # litellm appends paths that begin with a slash.
     base = target.api_base.rstrip("/") if target.api_base else None
@@ -138,12 +140,12 @@ def _credentials(target: Target) -> Json:
         _, _, key, found = litellm.get_llm_provider(target.litellm_model, api_base=base, api_key=key)
         prefix = variable_prefix(target.provider)
         if not found:
-            raise LiteLLMBadRequestError(f"No address for {target.provider}: set {prefix}_API_BASE", param="model")
+            raise errors.BadRequestError(f"No address for {target.provider}: set {prefix}_API_BASE", param="model")
         if not key and not base:
-            raise LiteLLMAuthenticationError(f"No key for {target.provider}: set {prefix}_API_KEY")
+            raise errors.AuthenticationError(f"No key for {target.provider}: set {prefix}_API_KEY")
         base, key = base or found, key or "none"
     if target.provider == "azure" and not base:
-        raise LiteLLMBadRequestError("No address for Azure OpenAI: set AZURE_API_BASE", param="model")
+        raise errors.BadRequestError("No address for Azure OpenAI: set AZURE_API_BASE", param="model")
     # Else litellm lets the environment's endpoint go before this one.
     endpoint = {"aws_bedrock_runtime_endpoint": base} if target.provider == "bedrock" and base else {}
     return {"api_base": base, "api_key": key, **endpoint}

@@ -35,7 +35,7 @@ class LiteLLMTransport:
     async def acomplete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
-        with translated(target):
+        with translated(target, body):
             async with asyncio.timeout(target.timeout):
                 response = await litellm.acompletion(**chat_arguments(target, body))
             return clean_completion(response.model_dump())
@@ -47,7 +47,7 @@ class LiteLLMTransport:
     async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
-        with translated(target):
+        with translated(target, body):
             async with asyncio.timeout(target.timeout):
                 stream = await litellm.acompletion(**chat_arguments(target, body), stream=True)
             tap, order = Tap(stream, whole_calls=target.provider == "ollama"), Order()
@@ -76,7 +76,7 @@ class LiteLLMTransport:
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
-        with translated(target), explained():
+        with translated(target, body), explained():
             async with asyncio.timeout(target.timeout):
                 response = await litellm.aembedding(**embedding_arguments(target, body))
             return clean_embeddings(response.model_dump())
