@@ -93,7 +93,7 @@ class Reply(Delivery):
     logprobs: JSON | None = None
     annotations: Sequence[JSON] = ()
     extra: JSON = field(default_factory=dict)
-    """Merged into the message; in a stream, into the delta of the finish chunk."""
+    """Merged into the message, in a stream into the delta of the finish chunk; of embeddings, into the body."""
 
     @property
     def speaks(self) -> bool:
@@ -417,7 +417,7 @@ def _embeddings_body(body: JSON, reply: Reply) -> JSON:
         data.append({"object": "embedding", "index": index, "embedding": vector})
     tokens = sum(len(text.split()) for text in texts)
     usage = merged({"prompt_tokens": tokens, "total_tokens": tokens}, reply.usage or {})
-    return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+    return {"object": "list", "data": data, "model": body["model"], "usage": usage, **reply.extra}
 
 
 if __name__ == "__main__":

@@ -7,12 +7,17 @@ import base64
 import gc
 import inspect
 import os
+import pickle
+import re
+import threading
 import time
 from collections.abc import Callable
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
 
+import litellm
+import numpy as np
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from pydantic import BaseModel
@@ -22,17 +27,20 @@ from las_langchain.call_options import CallOptions, ChatOptions
 from las_langchain.completions import Completions
 from las_langchain.errors import (
     APIConnectionError,
+    APIError,
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    ConfigurationError,
     LASError,
     ModelNotFoundError,
     RateLimitError,
 )
 from las_langchain.providers import CHAT_FIELDS
-from las_langchain.service import LiteLLMService
+from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import load_settings
 from las_langchain.tools import ToolDefinition
+from tests.conftest import UPSTREAM_KEY
 from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 from tests.media import pdf, png
@@ -366,6 +374,17 @@ BAD_CHATS: list[tuple[Json, type[LASError], str]] = [
     ({"messages": HELLO, "extra_body": ["x"]}, BadRequestError, "extra_body"),
     ({"messages": HELLO, "stream_options": "usage"}, BadRequestError, "stream_options"),
     ({"messages": HELLO, "response_format": "json"}, BadRequestError, "response_format"),
+    ({"messages": HELLO, "response_format": int}, BadRequestError, "response_format"),
+    ({"messages": HELLO, "extra_headers": {"x": 5}}, BadRequestError, "extra_headers"),
+    ({"messages": HELLO, "api_base": 5}, BadRequestError, "api_base"),
+    ({"messages": HELLO, "api_base": "localhost"}, BadRequestError, "api_base"),
+    ({"messages": HELLO, "provider": ["openai"]}, BadRequestError, "provider"),
+    ({"messages": HELLO, "api_key": b"sk-bytes"}, AuthenticationError, "api_key"),
+    ({"messages": HELLO, "api_key": "sk-two\nlines"}, AuthenticationError, "api_key"),
+    ({"messages": HELLO, "max_tokens": np.int64(5)}, BadRequestError, "max_tokens"),
+    ({"messages": HELLO, "temperature": float("nan")}, BadRequestError, "temperature"),
+    ({"messages": [{"role": "user", "content": "half \udce9"}]}, BadRequestError, "messages"),
+    ({"messages": HELLO, "metadata": {"a": {1}}}, BadRequestError, "metadata"),
     ({"messages": HELLO, "api_key": " "}, AuthenticationError, "api_key"),
     ({"messages": HELLO, "tools": "weather"}, BadRequestError, "tools"),
     ({"messages": HELLO, "tools": {"weather": {}}}, BadRequestError, "tools"),
@@ -403,6 +422,98 @@ async def test_the_nearest_is_named(openai: LiteLLMService, arguments: Json, hin
     with pytest.raises(LASError) as caught:
         await openai.achat_completion(HELLO, **{"model": GPT, **arguments})
     assert hint in str(caught.value)
+
+
+def test_what_cannot_be_sent_is_no_fault_of_a_deployment(upstream: FakeOpenAI) -> None:
+    service = LiteLLMService(load_settings(models={"fast": {"deployments": [GPT, "openai/gpt-4o-mini"]}}))
+    for _ in range(4):
+        with pytest.raises(BadRequestError, match="max_tokens: cannot be sent as JSON"):
+            service.chat_completion(HELLO, "fast", max_tokens=np.int64(5))
+    assert service.chat_completion(HELLO, "fast").choices[0].message.content == "Echo: hello there"
+
+
+@pytest.mark.parametrize("given", [{"model": "anthropic/claude-sonnet-5-5"}, {"api_key": " "}])
+def test_litellms_classes_catch_what_never_reached_litellm(openai: LiteLLMService, given: Json) -> None:
+    with pytest.raises(litellm.exceptions.AuthenticationError):
+        openai.chat_completion(HELLO, **{"model": GPT, **given})
+    with pytest.raises(litellm.exceptions.InvalidRequestError):
+        openai.chat_completion([], GPT)
+    with pytest.raises(litellm.exceptions.NotFoundError) as caught:
+        openai.chat_completion(HELLO, "opnai/gpt-4o")
+    assert isinstance(pickle.loads(pickle.dumps(caught.value)), ModelNotFoundError)
+
+
+def test_an_address_where_nobody_answers_is_named(openai: LiteLLMService) -> None:
+    for stream in (False, True):
+        with pytest.raises(litellm.exceptions.APIConnectionError) as caught:
+            openai.chat_completion(HELLO, GPT, api_base="http://me:pass@127.0.0.1:9/v1", max_retries=0, stream=stream)
+        assert (
+            str(caught.value) == "OpenAI at http://127.0.0.1:9/v1 cannot be reached; OPENAI_BASE_URL sets its address"
+        )
+        assert caught.value.status_code == 502
+
+
+def test_ollamas_tags_are_no_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = LiteLLMService(load_settings(model="ollama/llama3.2", mistral_api_key="sk-mistral"))
+    assert service.target("mistral:7b").id == "ollama/mistral:7b"
+    assert LiteLLMService(load_settings(model=GPT, openai_api_key="sk")).target("openai:gpt-4o").id == GPT
+
+
+def test_a_tool_is_sent_as_it_is_and_stays_so(upstream: FakeOpenAI) -> None:
+    settings = load_settings(
+        enable_caching=True, providers={"vllm": {"api_key": UPSTREAM_KEY, "base_url": upstream.url}}
+    )
+    service = LiteLLMService(settings)
+    parameters = {"type": "object", "properties": {}, "additionalProperties": False}
+    tool = ToolDefinition("f", "Do it", parameters)
+    for _ in range(2):
+        answer = service.chat_completion(HELLO, "vllm/gpt-4o", tools=[tool])
+    assert parameters["additionalProperties"] is tool.parameters["additionalProperties"] is False
+    assert getattr(answer, "cache_hit", False)
+
+
+def test_all_threads_share_one_service(upstream: FakeOpenAI) -> None:
+    together, found = threading.Barrier(8), list[LiteLLMService]()
+
+    def get() -> None:
+        together.wait()
+        found.append(get_litellm_service())
+
+    threads = [threading.Thread(target=get) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len({id(service) for service in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "Settings are an LASSettings"),
+        (None, "Settings are an LASSettings"),
+        ({"default_provider": "opnai"}, "LAS_DEFAULT_PROVIDER: unknown provider 'opnai'; did you mean 'openai'"),
+        ({"default_model": "opnai/gpt-4o"}, "LAS_MODEL: Unknown provider 'opnai'"),
+        ({"embedding_model": "a b"}, "LAS_EMBEDDING_MODEL: Not a model name"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(openai: LiteLLMService, settings: Any, text: str) -> None:
+    before = openai.config
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        openai.config = load_settings(**settings) if settings else settings
+    if settings:
+        with pytest.raises(ConfigurationError, match=re.escape(text)):
+            openai.update_config(**settings)
+    assert openai.config is before
+
+
+def test_another_configuration_is_the_local_models_too(service: LiteLLMService) -> None:
+    service.chat_completion("hi", max_tokens=1)
+    service.config = load_settings(local_max_tokens=2)
+    answer = service.chat_completion("Tell me a story")
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 2
 
 
 def test_no_key_is_told_before_anything_is_sent(service: LiteLLMService) -> None:
@@ -506,6 +617,9 @@ BAD_PICTURES: list[tuple[Json, str, str]] = [
     ({"image_url": "data:image/png,hi"}, "image_url", "data:image/"),
     ({"image_url": "data:image/png;base64,?"}, "image_url", "base64 is broken"),
     ({"image_url": "data:image/png;base64,"}, "image_url", "empty"),
+    ({"image_url": "data:image/png;base64,aGVsbG8="}, "image_url", "not an image, though it says image/png"),
+    ({"images": None}, "image_url", "expected an image"),
+    ({"images": Path("missing.png")}, "images", "not PosixPath"),
     ({"image_url": f"data:image/png;base64,{'A' * 27_000_000}"}, "image_url", "larger than 20 MB"),
     ({"images": ["/etc/passwd"]}, "images[0]", "image_path"),
     ({"images": [png(), b"not a picture"]}, "images[1]", "not an image"),
@@ -617,6 +731,9 @@ def test_the_settings_model_embeds_by_default(service: LiteLLMService) -> None:
         ({"input": None}, "input"),
         ({"input": 3}, "input"),
         ({"input": b"hi"}, "input"),
+        ({"input": iter(["hi"])}, "input"),
+        ({"input": np.zeros(3)}, "input"),
+        ({"input": "half \udce9", "model": "openai/text-embedding-3-small"}, "input"),
         ({"input": {"text": "hi"}}, "input"),
         ({"input": ["hi", ""]}, "input[1]"),
         ({"input": ["hi", None]}, "input[1]"),
@@ -635,6 +752,25 @@ def test_a_wrong_embeddings_call_is_named(
         openai.create_embedding(**arguments)
     assert caught.value.param == param
     assert upstream.requests == []
+
+
+def test_embeddings_in_another_order_are_put_right_and_missing_ones_told(upstream: FakeOpenAI) -> None:
+    service = LiteLLMService(load_settings(providers={"vllm": {"api_key": UPSTREAM_KEY, "base_url": upstream.url}}))
+    data = [{"object": "embedding", "index": index, "embedding": [float(index)]} for index in (2, 1, 0)]
+    upstream.enqueue(Reply(extra={"data": data}), Reply(extra={"data": data[:2]}))
+    answer = service.create_embedding(["a", "b", "c"], "vllm/text-embedding-3-small")
+    assert [item.embedding for item in answer.data] == [[0.0], [1.0], [2.0]]
+    with pytest.raises(APIError, match="answered 3 texts with 2 embeddings"):
+        service.create_embedding(["a", "b", "c"], "vllm/text-embedding-3-small", max_retries=0)
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-sonnet-5-5", "ollama/llama3.2"])
+def test_a_provider_without_sounds_is_named(model: str) -> None:
+    service = LiteLLMService(load_settings(anthropic_api_key="sk-ant"))
+    with pytest.raises(BadRequestError, match=f"model: {model} takes no requests of this kind"):
+        service.speech("hi", model=model)
+    with pytest.raises(BadRequestError, match=f"model: {model} takes no requests of this kind"):
+        service.transcription(b"ID3 sound", model=model)
 
 
 # Prices
@@ -692,6 +828,9 @@ def test_messages_may_be_counted_instead(service: LiteLLMService) -> None:
         ({"input_tokens": 1, "cached_tokens": -1}, "cached_tokens"),
         ({"input_tokens": 1, "cached_tokens": 2}, "cached_tokens"),
         ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"input_tokens": 10**400}, "input_tokens"),
         ({"input_tokens": 1, "model": "opnai/gpt-4o"}, "model"),
         ({"input_tokens": 1, "provider": "opnai"}, "provider"),
     ],

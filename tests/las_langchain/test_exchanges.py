@@ -17,8 +17,9 @@ from las_langchain.errors import BudgetExceededError, LASError, RateLimitError
 from las_langchain.records import CallRecord
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import load_settings
+from las_langchain.tools import ToolDefinition
 from tests.conftest import UPSTREAM_KEY
-from tests.fake_openai import FakeOpenAI, Reply
+from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 
 Json = dict[str, Any]
 BODY: Json = {"messages": [{"role": "user", "content": "hello there"}]}
@@ -296,6 +297,23 @@ async def test_no_call_sees_half_a_configuration(make: Make, upstream: FakeOpenA
     seen = {(r.body["model"], r.body["temperature"], r.body["max_tokens"]) for r in upstream.requests}
     assert len(upstream.requests) == 400
     assert seen == states
+
+
+@pytest.mark.parametrize("way", ["tools", "key"])
+async def test_a_call_keeps_its_configuration_while_it_waits(make: Make, upstream: FakeOpenAI, way: str) -> None:
+    service = make(default_provider="openai", default_model="gpt-4o", temperature=0.0)
+
+    def change() -> str:
+        service.update_config(default_model="gpt-4o-mini", temperature=1.0)
+        return UPSTREAM_KEY
+
+    if way == "key":
+        await service.achat_completion("hi", api_key=change)
+    else:
+        upstream.enqueue(Reply(tool_calls=[ToolCall("change", "{}")]), Reply(content="done"))
+        await service.achat_with_tools("hi", [ToolDefinition("change")], {"change": change})
+    seen = {(request.body["model"], request.body["temperature"]) for request in upstream.requests}
+    assert seen == {("gpt-4o", 0.0)}
 
 
 def test_a_wrong_change_changes_nothing(make: Make) -> None:

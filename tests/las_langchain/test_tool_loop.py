@@ -15,6 +15,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool, InjectedToolCallId, StructuredTool, ToolException, tool
@@ -336,12 +337,22 @@ class Odd:
         (Point(1, datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)), '{"x":1,"when":"2026-01-02T00:00:00Z"}'),
         ({"price": Decimal("1.50"), "tags": {"a"}, "raw": b"\xff"}, '{"price":"1.50","tags":["a"],"raw":"_w=="}'),
         ({"odd": Odd()}, '{"odd":"odd"}'),
+        (np.int64(3), "3"),
+        ({"all": np.arange(2000)}, f'{{"all":[{",".join(map(str, range(2000)))}]}}'),
+        ("caf\udce9.txt", "caf?.txt"),
     ],
 )
 def test_results_are_text_or_json(openai: LiteLLMService, upstream: FakeOpenAI, value: Any, text: str) -> None:
     upstream.enqueue(calls(in_city("Rome")))
     assert ask(openai, lambda city: value).tool_calls[0]["result"] == text
     assert told(upstream) == [text]
+
+
+def test_an_argument_may_have_any_name(openai: LiteLLMService, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(calls(ToolCall("call", {"function": "f", "self": "s"})))
+    tool = ToolDefinition("call", parameters={"type": "object"})
+    result = openai.chat_with_tools("hi", [tool], {"call": lambda **given: given}, model="openai/gpt-4o")
+    assert json.loads(result.tool_calls[0]["result"]) == {"function": "f", "self": "s"}
 
 
 def test_a_long_result_is_cut_and_says_so(openai: LiteLLMService, upstream: FakeOpenAI) -> None:
@@ -379,6 +390,7 @@ BAD_CALLS: list[tuple[ToolCall, Any, str]] = [
     (in_city("Rome"), failing(KeyError("key sk-0123456789abcdef")), "Error: weather failed: KeyError: 'key ***'"),
     (in_city("Rome"), failing(StopIteration()), "Error: weather failed: RuntimeError"),
     (in_city("Rome"), failing(TimeoutError("upstream")), "Error: weather failed: TimeoutError: upstream"),
+    (in_city("Rome"), failing(asyncio.CancelledError()), "Error: weather failed: it was cancelled."),
     (in_city("Rome"), failing(ExceptionGroup("two", [ValueError()])), "Error: weather failed: ExceptionGroup: two"),
     (in_city("Rome"), lambda town: town, "Error: weather failed: TypeError"),
     (in_city("Rome"), lambda city: ["\ud800"], "Error: The result cannot be written as JSON: Pydantic"),
