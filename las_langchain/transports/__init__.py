@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,32 +28,21 @@ class SpeechAnswer:
 class Transport(Protocol):
     """One way to reach models.
 
-    A transport raises only ``LASError``s, makes one attempt, closes its connection when its consumer stops, and reads
-    neither settings nor the environment: everything it needs is in the target.
+    A transport raises only ``LASError``s, makes one attempt, closes its connection when its consumer stops, and does
+    not read the environment: where a call goes, and with which key, is in the target. Synchronous calls are these ones
+    on a loop in the background.
     """
 
-    def complete(self, target: Target, body: Body) -> Body:
-        """Answer a chat request with one ``chat.completion``."""
-        ...
-
     async def acomplete(self, target: Target, body: Body) -> Body:
-        """Async form of :meth:`complete`; cancelling it cancels the call."""
-        ...
-
-    def stream(self, target: Target, body: Body) -> Generator[Body]:
-        """Answer a chat request with ``chat.completion.chunk`` objects, the usage in a last one without choices."""
+        """Answer a chat request with one ``chat.completion``; cancelling it cancels the call."""
         ...
 
     def astream(self, target: Target, body: Body) -> AsyncGenerator[Body]:
-        """Async form of :meth:`stream`."""
-        ...
-
-    def embed(self, target: Target, body: Body) -> Body:
-        """Answer an embeddings request (``input``, ``dimensions``, …) with an embeddings ``list``."""
+        """Answer a chat request with ``chat.completion.chunk`` objects, the usage in a last one without choices."""
         ...
 
     async def aembed(self, target: Target, body: Body) -> Body:
-        """Async form of :meth:`embed`."""
+        """Answer an embeddings request (``input``, ``dimensions``, …) with an embeddings ``list``."""
         ...
 
     async def aspeak(self, target: Target, body: Body) -> SpeechAnswer:

@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from las_langchain.errors import APIConnectionError
+
 T = TypeVar("T")
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -145,7 +147,8 @@ class _Job(Generic[T]):
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
-            self.outcome.set_exception(concurrent.futures.CancelledError())
+            # Nobody but the end of the process cancels what somebody waits for.
+            self.outcome.set_exception(APIConnectionError("The call was given up: this process is ending"))
         elif error := task.exception():
             self.outcome.set_exception(error)
         else:

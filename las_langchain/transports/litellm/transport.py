@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import litellm
@@ -11,7 +11,6 @@ import litellm
 from las_langchain import errors
 from las_langchain.providers import Target
 from las_langchain.transports import SpeechAnswer
-from las_langchain.transports.background import BACKGROUND
 from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
 from las_langchain.transports.litellm.audio import speak, transcribe
 from las_langchain.transports.litellm.callbacks import Callbacks
@@ -28,10 +27,6 @@ class LiteLLMTransport:
     def __init__(self) -> None:
         self._callbacks = Callbacks()
 
-    def complete(self, target: Target, body: Json) -> Json:
-        """See :class:`~las_langchain.transports.Transport`."""
-        return BACKGROUND.run(self.acomplete(target, body))
-
     async def acomplete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
@@ -39,10 +34,6 @@ class LiteLLMTransport:
             async with asyncio.timeout(target.timeout):
                 response = await litellm.acompletion(**chat_arguments(target, body))
             return clean_completion(response.model_dump())
-
-    def stream(self, target: Target, body: Json) -> Generator[Json]:
-        """See :class:`~las_langchain.transports.Transport`."""
-        return BACKGROUND.iterate(self.astream(target, body))
 
     async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
@@ -68,10 +59,6 @@ class LiteLLMTransport:
                 _check_whole(stream, tap)
             finally:
                 await stream.aclose()
-
-    def embed(self, target: Target, body: Json) -> Json:
-        """See :class:`~las_langchain.transports.Transport`."""
-        return BACKGROUND.run(self.aembed(target, body))
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""

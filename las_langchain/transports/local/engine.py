@@ -13,13 +13,12 @@ import ctypes
 import http.client
 import json
 import os
-import queue
 import secrets
 import threading
 import time
 import urllib.parse
 import weakref
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +93,7 @@ class Engine:
         """Whether the engine has anything to do."""
         return any(slot["is_processing"] for slot in self._ask("GET", "/slots"))
 
-    def stream(self, body: Chunk, clock: Clock) -> Generator[Chunk]:
+    async def astream(self, body: Chunk, clock: Clock) -> AsyncGenerator[Chunk]:
         """Yield the engine's chunks for a chat request; stopping early stops the engine.
 
         Args:
@@ -105,18 +104,6 @@ class Engine:
             APITimeoutError: the clock has run out.
             LASError: the engine refused the request or failed.
         """
-        chunks: queue.SimpleQueue[Chunk | LASError | None] = queue.SimpleQueue()
-        run = self._start(body, chunks.put)
-        try:
-            while (item := chunks.get(timeout=clock.left())) is not None:
-                yield _chunk_or_raise(item)
-        except queue.Empty:
-            raise timed_out() from None
-        finally:
-            run.cancel()
-
-    async def astream(self, body: Chunk, clock: Clock) -> AsyncGenerator[Chunk]:
-        """Async form of :meth:`stream`; cancelling it stops the engine."""
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[Chunk | LASError | None] = asyncio.Queue()
         run = self._start(body, lambda item: loop.call_soon_threadsafe(chunks.put_nowait, item))

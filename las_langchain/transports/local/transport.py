@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 import struct
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, ModelNotFoundError
@@ -52,32 +52,19 @@ class LocalTransport:
     def __init__(self, settings: LASSettings) -> None:
         self._settings = settings
 
-    def complete(self, target: Target, body: Json) -> Json:
-        """See :class:`~las_langchain.transports.Transport`."""
-        return joined(list(self._stream(target, body, Clock(target.timeout))))
-
     async def acomplete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         return joined([chunk async for chunk in self._astream(target, body, Clock(target.timeout))])
-
-    def stream(self, target: Target, body: Json) -> Generator[Json]:
-        """See :class:`~las_langchain.transports.Transport`."""
-        return self._stream(target, body, Clock(target.timeout, target.stream_timeout))
 
     def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
         """See :class:`~las_langchain.transports.Transport`."""
         return self._astream(target, body, Clock(target.timeout, target.stream_timeout))
 
-    def embed(self, target: Target, body: Json) -> Json:
-        """See :class:`~las_langchain.transports.Transport`.
+    async def aembed(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`; cancelled between two batches.
 
         Texts of more than 512 tokens are cut, with a warning in the log, as sentence encoders do.
         """
-        clock = Clock(target.timeout)
-        return _embeddings(target, body, [self._vectors(batch, clock) for batch in _batches(target, body)])
-
-    async def aembed(self, target: Target, body: Json) -> Json:
-        """See :class:`~las_langchain.transports.Transport`; cancelled between two batches."""
         clock, batches = Clock(target.timeout), _batches(target, body)
         return _embeddings(target, body, [await asyncio.to_thread(self._vectors, batch, clock) for batch in batches])
 
@@ -92,15 +79,6 @@ class LocalTransport:
         raise BadRequestError(
             f"{target.id} does not transcribe; name a model that does, such as openai/whisper-1", param="model"
         )
-
-    def _stream(self, target: Target, body: Json, clock: Clock) -> Generator[Json]:
-        engine, answer = self._prepare(target, body, clock)
-        for engine_body in answer.bodies():
-            for chunk in engine.stream(engine_body, clock):
-                for piece in answer.feed(chunk):
-                    yield piece
-                    clock.heard()
-        yield from answer.end()
 
     async def _astream(self, target: Target, body: Json, clock: Clock) -> AsyncGenerator[Json]:
         # Loading the model and choosing a tool take up to a second.

@@ -20,6 +20,7 @@ from las_langchain.providers import Target, resolve
 from las_langchain.settings import load_settings
 from las_langchain.transports.litellm import LiteLLMTransport
 from tests.fake_server import FakeServer
+from tests.las_langchain.transports.blocking import Blocking
 
 Json = dict[str, Any]
 
@@ -37,7 +38,7 @@ PNG_DATA = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAA
 """A picture of one pixel, in base64."""
 PNG = f"data:image/png;base64,{PNG_DATA}"
 
-transport = LiteLLMTransport()
+transport = Blocking(LiteLLMTransport())
 
 
 @dataclass(frozen=True)

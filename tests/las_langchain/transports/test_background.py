@@ -92,6 +92,8 @@ def test_an_interrupted_wait_leaves_nothing_running() -> None:
 
     def interrupt() -> None:
         began.wait()
+        # The wait itself is to be interrupted.
+        time.sleep(0.5)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     threading.Thread(target=interrupt).start()

@@ -18,6 +18,7 @@ from las_langchain.settings import load_settings
 from las_langchain.transports.litellm import LiteLLMTransport
 from tests.conftest import UPSTREAM_KEY
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
+from tests.las_langchain.transports.blocking import Blocking
 
 BODY = {"messages": [{"role": "user", "content": "hello there"}]}
 WEATHER = {
@@ -27,7 +28,7 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-transport = LiteLLMTransport()
+transport = Blocking(LiteLLMTransport())
 
 
 @pytest.fixture

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from las_langchain.errors import APITimeoutError, BadRequestError, ConfigurationError
+from las_langchain.transports.background import BACKGROUND
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
 from las_langchain.transports.local.runs import Clock
 from las_langchain.transports.local.weights import CHAT
@@ -20,16 +23,24 @@ LONG = {"messages": [{"role": "user", "content": "Tell a very long story about t
 SHORT = {"messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 3}
 
 LOAD = """
+from las_langchain.transports.background import BACKGROUND
 import os, sys, threading, time
 from pathlib import Path
 from las_langchain.errors import APIConnectionError
 from las_langchain.transports.local.engine import EngineConfig, get_engine
 from las_langchain.transports.local.runs import Clock
 config = EngineConfig(Path(os.environ["LAS_DATA_DIR"]) / "models" / "smollm2-135m-instruct.Q4_1.gguf")
+def streamed(engine, body, clock):
+    return BACKGROUND.iterate(engine.astream(body, clock))
 def say(limit=3):
     body = {"messages": [{"role": "user", "content": "Tell a long story"}], "max_tokens": limit}
-    return len([chunk for chunk in get_engine(config).stream(body, Clock(60)) if chunk["choices"]])
+    return len([chunk for chunk in streamed(get_engine(config), body, Clock(60)) if chunk["choices"]])
 """
+
+
+def streamed(engine: Engine, body: dict[str, Any], clock: Clock) -> Generator[dict[str, Any]]:
+    """The engine's chunks, for tests without an event loop."""
+    return BACKGROUND.iterate(engine.astream(body, clock))
 
 
 @pytest.fixture
@@ -57,7 +68,7 @@ def test_equal_configurations_share_one_engine_across_threads(data_dir: Path) ->
 
 
 def test_stopping_a_stream_frees_the_engine(engine: Engine) -> None:
-    stream = engine.stream(LONG, Clock(60))
+    stream = streamed(engine, LONG, Clock(60))
     next(stream)
     stream.close()
     _assert_idle_soon(engine)
@@ -129,7 +140,7 @@ def test_nothing_begins_while_the_process_ends() -> None:
     code = """
 import atexit
 def late():
-    for begin in (lambda: engine.stream({}, Clock(5)), lambda: get_engine(config)):
+    for begin in (lambda: streamed(engine, {}, Clock(5)), lambda: get_engine(config)):
         try:
             list(begin())
         except APIConnectionError as error:
@@ -148,7 +159,7 @@ def test_more_calls_than_slots_wait_for_their_turn(data_dir: Path) -> None:
     engine = get_engine(EngineConfig(CHAT.path(data_dir), parallel=2))
     texts: list[int] = []
     threads = [
-        threading.Thread(target=lambda: texts.append(len(list(engine.stream(SHORT, Clock(60)))))) for _ in range(7)
+        threading.Thread(target=lambda: texts.append(len(list(streamed(engine, SHORT, Clock(60)))))) for _ in range(7)
     ]
     for thread in threads:
         thread.start()
@@ -160,25 +171,25 @@ def test_more_calls_than_slots_wait_for_their_turn(data_dir: Path) -> None:
 
 def test_a_call_that_waits_for_a_slot_can_be_stopped(data_dir: Path) -> None:
     engine = get_engine(EngineConfig(CHAT.path(data_dir), parallel=1))
-    first = engine.stream(LONG, Clock(60))
+    first = streamed(engine, LONG, Clock(60))
     next(first)
     with pytest.raises(APITimeoutError, match="did not answer in time"):
-        next(engine.stream(SHORT, Clock(0.2)))
+        next(streamed(engine, SHORT, Clock(0.2)))
     assert next(first), "the one inside is not disturbed"
     first.close()
     _assert_idle_soon(engine)
-    assert list(engine.stream(SHORT, Clock(60)))
+    assert list(streamed(engine, SHORT, Clock(60)))
 
 
 def test_more_answers_than_slots_are_refused(engine: Engine) -> None:
     with pytest.raises(BadRequestError, match=r"n: the local model gives 1 to 4 answers .* LAS_LOCAL_PARALLEL"):
-        next(engine.stream({**SHORT, "n": 5}, Clock(60)))
-    assert list(engine.stream({**SHORT, "n": 4}, Clock(60)))
+        next(streamed(engine, {**SHORT, "n": 5}, Clock(60)))
+    assert list(streamed(engine, {**SHORT, "n": 4}, Clock(60)))
 
 
 async def test_a_call_ends_when_its_clock_has_run_out(engine: Engine) -> None:
     with pytest.raises(APITimeoutError, match="raise LAS_TIMEOUT or LAS_STREAM_TIMEOUT"):
-        list(engine.stream(LONG, Clock(0.5)))
+        list(streamed(engine, LONG, Clock(0.5)))
     with pytest.raises(APITimeoutError):
         async for _ in engine.astream(LONG, Clock(0.5)):
             pass

@@ -14,6 +14,7 @@ from las_langchain.providers import resolve
 from las_langchain.settings import load_settings
 from las_langchain.transports.local import LocalTransport
 from las_langchain.transports.local.weights import CHAT
+from tests.las_langchain.transports.blocking import Blocking
 from tests.tiny_vision import png_url, write_projector
 
 # The tool-aware template of the Hermes and Qwen families, in short.
@@ -66,7 +67,7 @@ async def test_it_answers_under_its_own_name_and_calls_tools_natively(tool_model
     settings = load_settings(local_model=tool_model, local_context=2048, local_parallel=1, local_threads=1)
     target = resolve(settings.model, settings)
     assert target.id == "local/my-tools.q4"
-    transport = LocalTransport(settings)
+    transport = Blocking(LocalTransport(settings))
     parameters = {"type": "object", "properties": {"city": {"enum": ["Tokyo", "Rome"]}}, "required": ["city"]}
     tool = {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": parameters}}
     messages = [{"role": "user", "content": "What's the weather in Tokyo?"}]
@@ -96,7 +97,7 @@ async def test_it_answers_under_its_own_name_and_calls_tools_natively(tool_model
 
 async def test_a_native_call_that_does_not_hold_is_never_passed_on(tool_model: Path) -> None:
     settings = load_settings(local_model=tool_model, local_context=2048, local_parallel=1, local_threads=1)
-    target, transport = resolve(settings.model, settings), LocalTransport(settings)
+    target, transport = resolve(settings.model, settings), Blocking(LocalTransport(settings))
     # The turns make the model call with a city; the schema forbids every one that it can think of.
     forbidden = {"type": "object", "properties": {"city": {"not": {"type": "string"}}}, "required": ["city"]}
     tool = {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": forbidden}}
@@ -123,7 +124,7 @@ async def test_with_a_projector_it_sees(data_dir: Path, tmp_path: Path) -> None:
     settings = load_settings(
         local_model=CHAT.path(data_dir), local_mmproj=tmp_path / "mmproj.gguf", local_context=2048, local_parallel=1
     )
-    target, transport = resolve(settings.model, settings), LocalTransport(settings)
+    target, transport = resolve(settings.model, settings), Blocking(LocalTransport(settings))
 
     def asked(url: str) -> dict:
         parts = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}]

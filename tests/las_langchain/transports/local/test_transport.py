@@ -18,6 +18,7 @@ from las_langchain import errors
 from las_langchain.providers import Target, resolve
 from las_langchain.settings import load_settings
 from las_langchain.transports.local import LocalTransport, schemas
+from tests.las_langchain.transports.blocking import Blocking
 
 Json = dict[str, Any]
 FRANCE = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
@@ -37,8 +38,8 @@ TOKYO = {"messages": [{"role": "user", "content": "What's the weather in Tokyo?"
 
 
 @pytest.fixture
-def transport() -> LocalTransport:
-    return LocalTransport(load_settings())
+def transport() -> Blocking:
+    return Blocking(LocalTransport(load_settings()))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def text_of(chunks: list[Json], index: int = 0) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
-async def test_all_four_forms_give_the_same_answer(transport: LocalTransport, chat: Target) -> None:
+async def test_all_four_forms_give_the_same_answer(transport: Blocking, chat: Target) -> None:
     whole = transport.complete(chat, FRANCE)
     message = whole["choices"][0]["message"]
     assert "Paris" in message["content"]
@@ -78,7 +79,7 @@ async def test_all_four_forms_give_the_same_answer(transport: LocalTransport, ch
         assert len({chunk["id"] for chunk in chunks}) == 1
 
 
-def test_parameters_reach_the_engine(transport: LocalTransport, chat: Target) -> None:
+def test_parameters_reach_the_engine(transport: Blocking, chat: Target) -> None:
     def first(**fields: Any) -> Json:
         return transport.complete(chat, asked("Tell me about the sea.", **fields))["choices"][0]
 
@@ -93,14 +94,14 @@ def test_parameters_reach_the_engine(transport: LocalTransport, chat: Target) ->
     assert [len(token["top_logprobs"]) for token in logprobs] == [2, 2]
 
 
-def test_several_answers_are_counted_together(transport: LocalTransport, chat: Target) -> None:
+def test_several_answers_are_counted_together(transport: Blocking, chat: Target) -> None:
     answer = transport.complete(chat, asked("Say a word", n=3, max_tokens=4, temperature=1))
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
     assert all(choice["finish_reason"] for choice in answer["choices"])
     assert answer["usage"]["completion_tokens"] > 4
 
 
-def test_json_schemas_hold(transport: LocalTransport, chat: Target) -> None:
+def test_json_schemas_hold(transport: Blocking, chat: Target) -> None:
     schema = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
@@ -112,14 +113,14 @@ def test_json_schemas_hold(transport: LocalTransport, chat: Target) -> None:
     assert json.loads(answer["choices"][0]["message"]["content"]) == {"name": "Bob", "age": 42}
 
 
-def test_json_objects_come_to_an_end(transport: LocalTransport, chat: Target) -> None:
+def test_json_objects_come_to_an_end(transport: Blocking, chat: Target) -> None:
     question = "Give me JSON with the keys name and age for Bob, 42."
     answer = transport.complete(chat, asked(question, response_format={"type": "json_object"}))
     assert isinstance(json.loads(answer["choices"][0]["message"]["content"]), dict)
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "get_weather"}}])
-async def test_tools_are_called(transport: LocalTransport, chat: Target, choice: Any) -> None:
+async def test_tools_are_called(transport: Blocking, chat: Target, choice: Any) -> None:
     body = {**TOKYO, "tool_choice": choice}
     answer = transport.complete(chat, body)["choices"][0]
     assert (answer["finish_reason"], answer["message"]["content"]) == ("tool_calls", None)
@@ -139,14 +140,14 @@ async def test_tools_are_called(transport: LocalTransport, chat: Target, choice:
         assert usage["usage"]["completion_tokens"] > 0
 
 
-def test_tools_are_left_alone_when_none_fits_or_none_is_wanted(transport: LocalTransport, chat: Target) -> None:
+def test_tools_are_left_alone_when_none_fits_or_none_is_wanted(transport: Blocking, chat: Target) -> None:
     for body in ({**asked("Hello, how are you?"), "tools": [WEATHER]}, {**TOKYO, "tool_choice": "none"}):
         message = transport.complete(chat, {**body, "max_tokens": 10})["choices"][0]["message"]
         assert message["content"]
         assert "tool_calls" not in message
 
 
-def test_a_tool_result_is_answered_from(transport: LocalTransport, chat: Target) -> None:
+def test_a_tool_result_is_answered_from(transport: Blocking, chat: Target) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
     messages = [
         *TOKYO["messages"],
@@ -166,7 +167,7 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize("parameters", IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
 async def test_an_impossible_schema_is_never_answered_with_an_invalid_call(
-    transport: LocalTransport, chat: Target, parameters: Json
+    transport: Blocking, chat: Target, parameters: Json
 ) -> None:
     tool = {"type": "function", "function": {"name": "pick", "description": "Pick a number", "parameters": parameters}}
     body = {**asked("Pick a number", max_tokens=40), "tools": [tool]}
@@ -188,7 +189,7 @@ async def test_an_impossible_schema_is_never_answered_with_an_invalid_call(
     ],
     ids=["list", "open object", "map", "recursive", "anything"],
 )
-def test_open_schemas_come_to_an_end(transport: LocalTransport, chat: Target, rule: Any) -> None:
+def test_open_schemas_come_to_an_end(transport: Blocking, chat: Target, rule: Any) -> None:
     tree = {"type": "object", "properties": {"name": {"type": "string"}, "next": {"$ref": "#/$defs/tree"}}}
     parameters = {"type": "object", "properties": {"value": rule}, "required": ["value"], "$defs": {"tree": tree}}
     tool = {"type": "function", "function": {"name": "store", "description": "Store", "parameters": parameters}}
@@ -200,14 +201,14 @@ def test_open_schemas_come_to_an_end(transport: LocalTransport, chat: Target, ru
     assert answer["usage"]["completion_tokens"] <= 256
 
 
-def test_max_tokens_bounds_a_call(transport: LocalTransport, chat: Target) -> None:
+def test_max_tokens_bounds_a_call(transport: Blocking, chat: Target) -> None:
     with pytest.raises(errors.BadRequestError, match="allow more tokens"):
         transport.complete(chat, {**TOKYO, "tool_choice": "required", "max_tokens": 2})
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", 2), ("logprobs", True)])
 def test_what_cannot_be_combined_with_tools_is_refused(
-    transport: LocalTransport, chat: Target, name: str, value: Any
+    transport: Blocking, chat: Target, name: str, value: Any
 ) -> None:
     with pytest.raises(errors.BadRequestError, match="cannot combine it with tools") as error:
         transport.complete(chat, {**TOKYO, name: value})
@@ -268,9 +269,7 @@ BAD_REQUESTS: list[tuple[Json, str, str]] = [
 
 
 @pytest.mark.parametrize(("body", "param", "message"), BAD_REQUESTS)
-async def test_bad_requests_are_named(
-    transport: LocalTransport, chat: Target, body: Json, param: str, message: str
-) -> None:
+async def test_bad_requests_are_named(transport: Blocking, chat: Target, body: Json, param: str, message: str) -> None:
     with pytest.raises(errors.BadRequestError, match=message.replace("[", r"\[")) as error:
         transport.complete(chat, body)
     assert (error.value.param or "") == param
@@ -278,30 +277,30 @@ async def test_bad_requests_are_named(
         await transport.acomplete(chat, body)
 
 
-def test_a_prompt_that_is_too_long_says_so(transport: LocalTransport, chat: Target) -> None:
+def test_a_prompt_that_is_too_long_says_so(transport: Blocking, chat: Target) -> None:
     with pytest.raises(
         errors.ContextWindowExceededError, match=r"The prompt has \d+ tokens .* 8192.*LAS_LOCAL_CONTEXT"
     ):
         transport.complete(chat, asked("word " * 9000))
 
 
-def test_unicode_of_every_kind_goes_through(transport: LocalTransport, chat: Target) -> None:
+def test_unicode_of_every_kind_goes_through(transport: Blocking, chat: Target) -> None:
     for text in ("日本語 😀 \u200d", "\x00\x01", "ﷺ" * 50, "<|im_end|><|im_start|>system"):
         assert transport.complete(chat, asked(text, max_tokens=4))["choices"][0]["finish_reason"]
 
 
 @pytest.mark.parametrize("name", ["local/gpt-5", "local/all-minilm-l6-v2"])
-def test_an_unknown_local_model_names_the_one_there_is(transport: LocalTransport, name: str) -> None:
+def test_an_unknown_local_model_names_the_one_there_is(transport: Blocking, name: str) -> None:
     with pytest.raises(errors.ModelNotFoundError, match="only local/smollm2-135m-instruct"):
         transport.complete(resolve(name, load_settings()), FRANCE)
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path, chat: Target) -> None:
     with pytest.raises(errors.ConfigurationError, match="run `las local install` once"):
-        LocalTransport(load_settings(data_dir=tmp_path)).complete(chat, FRANCE)
+        Blocking(LocalTransport(load_settings(data_dir=tmp_path))).complete(chat, FRANCE)
 
 
-def test_embeddings_are_unit_vectors_near_for_like_meanings(transport: LocalTransport, embeddings: Target) -> None:
+def test_embeddings_are_unit_vectors_near_for_like_meanings(transport: Blocking, embeddings: Target) -> None:
     answer = transport.embed(
         embeddings, {"input": ["The cat sits on the mat", "A kitten on a rug", "Stock prices fell"]}
     )
@@ -312,7 +311,7 @@ def test_embeddings_are_unit_vectors_near_for_like_meanings(transport: LocalTran
     assert answer["usage"]["prompt_tokens"] > 0
 
 
-async def test_embeddings_as_base64_and_of_tokens(transport: LocalTransport, embeddings: Target) -> None:
+async def test_embeddings_as_base64_and_of_tokens(transport: Blocking, embeddings: Target) -> None:
     plain = transport.embed(embeddings, {"input": "a cat"})["data"][0]["embedding"]
     encoded = (await transport.aembed(embeddings, {"input": ["a cat"], "encoding_format": "base64"}))["data"][0]
     assert list(struct.unpack("<384f", base64.b64decode(encoded["embedding"]))) == pytest.approx(plain, abs=1e-6)
@@ -320,7 +319,7 @@ async def test_embeddings_as_base64_and_of_tokens(transport: LocalTransport, emb
 
 
 def test_long_texts_are_cut_with_a_warning(
-    transport: LocalTransport, embeddings: Target, caplog: pytest.LogCaptureFixture
+    transport: Blocking, embeddings: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         answer = transport.embed(embeddings, {"input": ["short", "word " * 5000, [100] * 600]})
@@ -330,7 +329,7 @@ def test_long_texts_are_cut_with_a_warning(
     assert answer["data"][0]["embedding"] == pytest.approx(same, abs=1e-4)
 
 
-def test_a_cut_text_is_embedded_as_its_beginning(transport: LocalTransport, embeddings: Target) -> None:
+def test_a_cut_text_is_embedded_as_its_beginning(transport: Blocking, embeddings: Target) -> None:
     def vector(text: str) -> list[float]:
         return transport.embed(embeddings, {"input": text})["data"][0]["embedding"]
 
@@ -340,7 +339,7 @@ def test_a_cut_text_is_embedded_as_its_beginning(transport: LocalTransport, embe
     assert vector("一 " * 511 + " " * 1_000_000) == pytest.approx(vector("一 " * 511), abs=2e-3)
 
 
-def test_many_texts_keep_their_order(transport: LocalTransport, embeddings: Target) -> None:
+def test_many_texts_keep_their_order(transport: Blocking, embeddings: Target) -> None:
     texts = [f"sentence number {index}" for index in range(150)]
     answer = transport.embed(embeddings, {"input": texts})
     assert [item["index"] for item in answer["data"]] == list(range(150))
@@ -349,7 +348,7 @@ def test_many_texts_keep_their_order(transport: LocalTransport, embeddings: Targ
     assert answer["usage"]["prompt_tokens"] > 150 * 3
 
 
-async def test_cancelled_embeddings_free_the_engine(transport: LocalTransport, embeddings: Target) -> None:
+async def test_cancelled_embeddings_free_the_engine(transport: Blocking, embeddings: Target) -> None:
     await transport.aembed(embeddings, {"input": "so that loading is not waited for"})
     task = asyncio.create_task(transport.aembed(embeddings, {"input": ["some sentence"] * 20_000}))
     assert await _works(transport)
@@ -360,7 +359,7 @@ async def test_cancelled_embeddings_free_the_engine(transport: LocalTransport, e
     assert not await _works(transport)
 
 
-async def _works(transport: LocalTransport) -> bool:
+async def _works(transport: Blocking) -> bool:
     """Whether the embedding engine does anything within half a second; between two batches it rests."""
     looks = []
     for _ in range(25):
@@ -369,7 +368,7 @@ async def _works(transport: LocalTransport) -> bool:
     return any(looks)
 
 
-async def test_embeddings_that_take_too_long_are_given_up(transport: LocalTransport, embeddings: Target) -> None:
+async def test_embeddings_that_take_too_long_are_given_up(transport: Blocking, embeddings: Target) -> None:
     with pytest.raises(errors.APITimeoutError):
         await transport.aembed(replace(embeddings, timeout=0.5), {"input": ["some sentence"] * 20_000})
     with pytest.raises(errors.APITimeoutError):
@@ -391,16 +390,14 @@ async def test_embeddings_that_take_too_long_are_given_up(transport: LocalTransp
         ({"input": "a", "inputs": "b"}, "inputs"),
     ],
 )
-def test_bad_embedding_requests_are_named(
-    transport: LocalTransport, embeddings: Target, body: Json, param: str
-) -> None:
+def test_bad_embedding_requests_are_named(transport: Blocking, embeddings: Target, body: Json, param: str) -> None:
     with pytest.raises(errors.BadRequestError) as error:
         transport.embed(embeddings, body)
     assert error.value.param == param
 
 
 async def test_a_cancelled_call_without_streaming_frees_the_engine(chat: Target) -> None:
-    transport = LocalTransport(load_settings(local_parallel=1))
+    transport = Blocking(LocalTransport(load_settings(local_parallel=1)))
     task = asyncio.create_task(transport.acomplete(chat, asked("Tell a very long story", max_tokens=4000)))
     await asyncio.sleep(1.5)
     task.cancel()
@@ -410,7 +407,7 @@ async def test_a_cancelled_call_without_streaming_frees_the_engine(chat: Target)
     assert answer["choices"][0]["finish_reason"] == "length"
 
 
-async def test_timeouts_bind_local_answers(transport: LocalTransport, chat: Target) -> None:
+async def test_timeouts_bind_local_answers(transport: Blocking, chat: Target) -> None:
     story = asked("Tell a very long story", max_tokens=4000)
     with pytest.raises(errors.APITimeoutError, match="did not answer in time"):
         transport.complete(replace(chat, timeout=1), story)
