@@ -9,7 +9,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from las_langchain.callers import Caller
 from las_langchain.errors import BudgetExceededError, ConfigurationError, LASError, ServiceUnavailableError
 from las_langchain.settings import LASSettings
+from las_langchain.threads import in_thread
 from las_langchain.usage import Ledger, dollars
+
+PATIENCE = 5.0
+"""Longest wait of a call for the ledger to say what was spent, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,20 @@ class Budgets:
                 raise _refusal(budget, spent, period, now)
 
     async def acheck(self, caller: Caller) -> None:
-        """Async form of :meth:`check`."""
-        if self._budgets(caller):
-            await asyncio.to_thread(self.check, caller)
+        """Async form of :meth:`check`.
+
+        Raises:
+            ServiceUnavailableError: also if the ledger's database does not answer in :data:`PATIENCE` seconds.
+        """
+        if not self._budgets(caller):
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await in_thread(lambda: self.check(caller))
+        except TimeoutError:
+            raise ServiceUnavailableError(
+                "The budgets cannot be checked, since the ledger's database does not answer; the call was not made"
+            ) from None
 
     def _budgets(self, caller: Caller) -> list[_Budget]:
         settings, key_id = self._settings, caller.key_id

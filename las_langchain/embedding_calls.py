@@ -23,7 +23,7 @@ from las_langchain.errors import BadRequestError, ConfigurationError, ContextWin
 from las_langchain.keys import resolve_key
 from las_langchain.prices import cost_of
 from las_langchain.providers import Target, split_name
-from las_langchain.service import LiteLLMService, get_litellm_service
+from las_langchain.service import get_litellm_service
 from las_langchain.transports.background import BACKGROUND
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class EmbeddingCall:
         if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
             raise BadRequestError(f"texts: expected a list of texts, not {type(texts).__name__}", param="texts")
         self._fields, self._texts, self._name = fields, list(texts), name
+        self._service = fields.service or get_litellm_service()
+        # All batches go by the settings of now.
+        self._setup = self._service._setup
         self._sizes = checked_sizes(self._texts, name)
         self._vectors: list[list[float]] = [[]] * len(self._texts)
         self._bar = _progress_bar(len(self._texts)) if shown else None
@@ -122,7 +125,7 @@ class EmbeddingCall:
     async def _parts(self) -> AsyncGenerator[_Part]:
         if not self._texts:
             return
-        provider, model = split_name(self._model, self._service.settings)
+        provider, model = split_name(self._model, self._setup.settings)
         if provider == "local":
             self._refuse_in_vain(model)
         if provider in _REFUSE_LONG_TEXTS:
@@ -167,7 +170,12 @@ class EmbeddingCall:
         fields, key = self._fields, await resolve_key(self._fields.api_key)
         organization = {"OpenAI-Organization": fields.organization} if fields.organization is not None else None
         return self._service.target(
-            self._model, api_key=key, api_base=fields.api_base, timeout=fields.timeout, headers=organization
+            self._model,
+            setup=self._setup,
+            api_key=key,
+            api_base=fields.api_base,
+            timeout=fields.timeout,
+            headers=organization,
         )
 
     def _refuse_in_vain(self, model: str) -> None:
@@ -188,17 +196,14 @@ class EmbeddingCall:
 
     @property
     def _model(self) -> str:
-        return self._fields.model or self._service.settings.embedding_model
-
-    @property
-    def _service(self) -> LiteLLMService:
-        return self._fields.service or get_litellm_service()
+        return self._fields.model or self._setup.settings.embedding_model
 
 
 def _usage(target: Target, answer: Json) -> EmbeddingUsage:
     usage = answer.get("usage") or {}
     read = usage.get("prompt_tokens") or 0
-    return EmbeddingUsage(target.id, read, usage.get("total_tokens") or read, cost_of(target.id, usage))
+    cost = 0.0 if answer.get("cache_hit") else cost_of(target.id, usage)
+    return EmbeddingUsage(target.id, read, usage.get("total_tokens") or read, cost)
 
 
 def _progress_bar(total: int) -> Any:

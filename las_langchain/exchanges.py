@@ -86,6 +86,7 @@ class Exchange:
         """The words of a sound; failures as for :meth:`complete`."""
         async with self:
             answer: Json = await self._tries.run(lambda transport, target, body: transport.atranscribe(target, body))
+            self.record.tokens = Tokens.of_sound(answer.get("usage"))
             self.record.cost_usd = transcription_cost(self.record.model, answer)
             return answer
 
@@ -151,11 +152,14 @@ class Exchange:
         begun = record.first_token_seconds is not None
         if record.stream and record.tokens is None and record.attempts and (left or begun):
             self._estimate()
-        record.ended("cancelled" if left else "error" if error else "ok", error)
+        if left and len(record.finish_reasons) >= (self._tries.body.get("n") or 1):
+            # Only the end of the stream was left unread; the answer was whole.
+            error = None
+        record.ended("ok" if error is None else "cancelled" if left else "error", error)
         for observer in self._observers:
             observer.ended(record, self._answer)
         self._tries.end(error)
-        await self._setup.store(record, waits=not left)
+        await self._setup.store(record, waits=begun or not left)
 
     def _note(self, answer: Json) -> None:
         """Note what an answer or a chunk says."""
@@ -163,7 +167,7 @@ class Exchange:
         record.response_id = answer.get("id") or record.response_id
         record.response_model = answer.get("model") or record.response_model
         for choice in answer.get("choices") or ():
-            self._said += len((choice.get("delta") or {}).get("content") or "")
+            self._said += _letters(choice.get("delta") or {})
             if choice.get("finish_reason"):
                 record.finish_reasons.append(choice["finish_reason"])
         if tokens := Tokens.of(usage):
@@ -174,8 +178,10 @@ class Exchange:
 
     def _estimate(self) -> None:
         """Guess the tokens of a stream, which are paid for, where the provider did not say them, or not in time."""
-        texts = [part for message in self._tries.body.get("messages") or () for part in _texts(message)]
-        read = sum(map(len, texts)) // _LETTERS_A_TOKEN + 1
+        body = self._tries.body
+        texts = [part for message in body.get("messages") or () for part in _texts(message)]
+        tools = len(orjson.dumps(body["tools"])) if body.get("tools") else 0
+        read = (sum(map(len, texts)) + tools) // _LETTERS_A_TOKEN + 1
         written = self._said // _LETTERS_A_TOKEN
         self.record.tokens, self.record.tokens_estimated = Tokens(read, written), True
         usage = {"prompt_tokens": read, "completion_tokens": written}
@@ -224,6 +230,13 @@ def _replayed(chunks: list[Json]) -> Iterable[Json]:
     """The chunks of a stored stream, the last of which says where they are from."""
     yield from chunks[:-1]
     yield {**chunks[-1], "cache_hit": True}
+
+
+def _letters(delta: Json) -> int:
+    """The letters of a chunk that are paid for: words, thoughts, refusals and arguments of tools."""
+    texts = [delta.get(name) for name in ("content", "reasoning_content", "refusal")]
+    texts += [(call.get("function") or {}).get("arguments") for call in delta.get("tool_calls") or ()]
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _texts(message: Any) -> Iterable[str]:

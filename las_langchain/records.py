@@ -52,6 +52,18 @@ class Tokens:
             audio=(read.get("audio_tokens") or 0) + (written.get("audio_tokens") or 0),
         )
 
+    @classmethod
+    def of_sound(cls, usage: Json | None) -> Tokens | None:
+        """Those of a transcription's ``usage``; None if it says none, such as one of seconds."""
+        if not usage or usage.get("type") != "tokens":
+            return None
+        details = usage.get("input_token_details") or {}
+        return cls(
+            prompt=usage.get("input_tokens") or 0,
+            completion=usage.get("output_tokens") or 0,
+            audio=details.get("audio_tokens") or 0,
+        )
+
 
 @dataclass(slots=True)
 class CallRecord:

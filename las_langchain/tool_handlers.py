@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import json
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +18,7 @@ from pydantic_core import to_json
 
 from las_langchain.errors import BadRequestError, masked
 from las_langchain.settings import nearest
+from las_langchain.threads import in_thread
 from las_langchain.tools import ToolLike, arguments_validator, converted_tools, listed_tools
 
 if TYPE_CHECKING:
@@ -244,44 +242,6 @@ async def _invoked(tool: BaseTool, arguments: Json, call_id: str) -> Any:
         is_async = type(tool)._arun is not BaseTool._arun
     # LangChain would run it in the loop's own threads, which are few and may all be waiting for handlers.
     return await tool.ainvoke(call) if is_async else await in_thread(lambda: tool.invoke(call))
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """What *work* returns, in a thread of its own with this task's context.
-
-    Handlers may wait for each other, for ever, and for this package's synchronous methods: a pool could run out of
-    threads, and would hold up the end of the process.
-    """
-    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-    done: asyncio.Future[Callable[[], T]] = loop.create_future()
-
-    def run() -> None:
-        outcome = _outcome(lambda: context.run(work))
-        # Nobody waits any more if the loop is closed.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, done, outcome)
-
-    threading.Thread(target=run, name="las-tool", daemon=True).start()
-    return (await done)()
-
-
-def _outcome(work: Callable[[], T]) -> Callable[[], T]:
-    """A function that returns, or raises, what *work* does now."""
-    try:
-        value = work()
-    except BaseException as error:
-        failure = error
-
-        def fail() -> T:
-            raise failure
-
-        return fail
-    return lambda: value
-
-
-def _settle(done: asyncio.Future[T], outcome: T) -> None:
-    if not done.done():
-        done.set_result(outcome)
 
 
 def _parsed(said: Any) -> Json:

@@ -93,7 +93,7 @@ class Reply(Delivery):
     logprobs: JSON | None = None
     annotations: Sequence[JSON] = ()
     extra: JSON = field(default_factory=dict)
-    """Merged into the message, in a stream into the delta of the finish chunk; of embeddings, into the body."""
+    """Merged into the message, in a stream into the delta of the finish chunk; elsewhere into the body."""
 
     @property
     def speaks(self) -> bool:
@@ -132,7 +132,7 @@ class FakeOpenAI(FakeServer[Reply]):
             return lambda exchange, reply: self.send_body(exchange, reply, models)
         if request.path == _TRANSCRIPTION:
             words = written(request)
-            return lambda exchange, reply: self.send_body(exchange, reply, words)
+            return lambda exchange, reply: self.send_body(exchange, reply, words | reply.extra)
         if request.path == _SPEECH:
             return _speaker(*spoken(request.body))
         body = _json_object(request.body)

@@ -15,6 +15,8 @@ from las_langchain.forks import ForkAware
 
 PATIENCE = 1.0
 """Longest wait for another process that writes, in seconds."""
+PAUSE = 3.0
+"""Seconds for which nothing is written to a file that another process holds, so that not every call waits for it."""
 
 _SCHEMA = """
 BEGIN IMMEDIATE;
@@ -48,6 +50,7 @@ class DiskStore(ForkAware):
         self.place = str(path)
         self._path, self._ttl, self._max_bytes = path, ttl, max_bytes
         self._connection: sqlite3.Connection | None = None
+        self._left_alone_until = 0.0
 
     async def read(self, key: str) -> bytes | None:
         """What is kept under *key* and has not expired."""
@@ -76,6 +79,8 @@ class DiskStore(ForkAware):
     def _write(self, key: str, data: bytes) -> None:
         now = time.time()
         with self._connected() as connection, connection:
+            if time.monotonic() < self._left_alone_until:
+                return
             connection.execute("BEGIN IMMEDIATE")
             # Not REPLACE, which runs no trigger for what it deletes.
             connection.execute("DELETE FROM answers WHERE key = ? OR expires <= ?", (key, now))
@@ -93,6 +98,8 @@ class DiskStore(ForkAware):
             except sqlite3.Error as error:
                 if _is_broken(error):
                     self._discard()
+                elif _is_held(error):
+                    self._left_alone_until = time.monotonic() + PAUSE
                 raise
 
     def _discard(self) -> None:
@@ -143,6 +150,10 @@ def _shrink(connection: sqlite3.Connection, max_bytes: int) -> None:
         if excess <= 0:
             connection.execute("DELETE FROM answers WHERE id <= ?", (number,))
             return
+
+
+def _is_held(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _is_broken(error: sqlite3.Error) -> bool:

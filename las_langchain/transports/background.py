@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import aclosing
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from las_langchain.errors import APIConnectionError
 
@@ -65,23 +65,20 @@ class Background:
             job.stop()
 
     def _begun(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
-        loop, thread = self._running_loop()
-        if threading.current_thread() is thread:
+        running = self._started()
+        if threading.current_thread() is running.thread:
             call.close()
             raise RuntimeError("A synchronous call inside an asynchronous callback: use its async form there")
-        return _Job(call, loop, thread)
+        return _Job(call, running)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._running: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+        self._running: _Running | None = None
 
-    def _running_loop(self) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    def _started(self) -> _Running:
         with self._lock:
-            if self._running is None:
-                begun: queue.SimpleQueue[asyncio.AbstractEventLoop] = queue.SimpleQueue()
-                thread = threading.Thread(target=asyncio.run, args=[_wait(begun)], name="las", daemon=True)
-                thread.start()
-                self._running = (begun.get(), thread)
+            if self._running is None or not self._running.thread.is_alive():
+                self._running = _Running()
                 # The last one registered is the first called: what calls write when they are cancelled, into the ledger
                 # and the traces, must still be written.
                 atexit.unregister(self._stop)
@@ -89,11 +86,8 @@ class Background:
             return self._running
 
     def _stop(self) -> None:
-        if self._running is not None and self._running[1].is_alive():
-            loop, thread = self._running
-            # What asyncio.run does when its coroutine ends: cancel all calls and close the loop.
-            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
-            thread.join(ENDING_PATIENCE)
+        if self._running is not None:
+            self._running.stop()
 
 
 BACKGROUND = Background()
@@ -112,22 +106,64 @@ def synchronous(method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]]) -> 
     return call
 
 
+class _Running:
+    """A loop and its thread.
+
+    Attributes:
+        loop: the loop, which runs until it is stopped.
+        thread: its daemon thread.
+        jobs: what runs on it, so that nobody waits for what will never end.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: set[_Job[Any]] = set()
+        begun: queue.SimpleQueue[asyncio.AbstractEventLoop] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._run, args=[begun], name="las", daemon=True)
+        self.thread.start()
+        self.loop = begun.get()
+
+    def stop(self) -> None:
+        """Cancel all calls, end the loop, and wait for that a while."""
+        with contextlib.suppress(RuntimeError):
+            # What asyncio.run does when its coroutine ends.
+            self.loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(self.loop)])
+        self.thread.join(ENDING_PATIENCE)
+
+    def _run(self, begun: queue.SimpleQueue[asyncio.AbstractEventLoop]) -> None:
+        try:
+            asyncio.run(_wait(begun))
+        finally:
+            for job in list(self.jobs):
+                job.give_up()
+
+
 class _Job(Generic[T]):
     """A coroutine on the loop of another thread.
 
     Args:
         call: the coroutine, which begins at once.
-        loop: where it runs.
-        thread: that of *loop*.
+        running: where.
 
     Attributes:
         outcome: what becomes of it, to be waited for by any other thread.
     """
 
-    def __init__(self, call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    def __init__(self, call: Coroutine[Any, Any, T], running: _Running) -> None:
         self.outcome: Future[T] = Future()
-        self._loop, self._thread = loop, thread
-        loop.call_soon_threadsafe(self._begin, call)
+        self._call, self._loop, self._thread = call, running.loop, running.thread
+        self._interruption: BaseException | None = None
+        running.jobs.add(self)
+        self.outcome.add_done_callback(lambda _: running.jobs.discard(self))
+        try:
+            self._loop.call_soon_threadsafe(self._begin)
+        except RuntimeError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Say that it will never end, since the loop has ended before it."""
+        self._call.close()
+        if not self.outcome.done():
+            self.outcome.set_exception(_ended())
 
     def stop(self) -> None:
         """Cancel it, if it is not over, and wait until it is: by then its connection is closed and its row queued."""
@@ -141,18 +177,32 @@ class _Job(Generic[T]):
             if threading.current_thread() is not self._thread:
                 concurrent.futures.wait([self.outcome], CLOSING_PATIENCE)
 
-    def _begin(self, call: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(call)
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._guarded())
         self._task.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[T]) -> None:
+    async def _guarded(self) -> T | None:
+        try:
+            return await self._call
+        except (KeyboardInterrupt, SystemExit) as error:
+            # Passing through the loop, it would end it, and with it everybody's calls.
+            self._interruption = error
+            return None
+
+    def _end(self, task: asyncio.Task[T | None]) -> None:
         if task.cancelled():
+            # It may not even have begun.
+            self._call.close()
             # Nobody but the end of the process cancels what somebody waits for.
-            self.outcome.set_exception(APIConnectionError("The call was given up: this process is ending"))
-        elif error := task.exception():
+            self.outcome.set_exception(_ended())
+        elif error := self._interruption or task.exception():
             self.outcome.set_exception(error)
         else:
-            self.outcome.set_result(task.result())
+            self.outcome.set_result(cast("T", task.result()))
+
+
+def _ended() -> APIConnectionError:
+    return APIConnectionError("The call was given up: this process is ending")
 
 
 class _End:

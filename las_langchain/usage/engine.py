@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -108,8 +109,10 @@ def _unreadable() -> ConfigurationError:
 
 def _sqlite(url: URL, file: Path) -> Engine:
     file.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite gives its other files the mode of this one.
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    # SQLite gives its other files the mode of this one. Only where there is none: closing another descriptor of an open
+    # file would release SQLite's locks on it, and another process would take its log away.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _set_up_sqlite)
     return engine

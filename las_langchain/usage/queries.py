@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, tuple_
 
 from las_langchain.errors import BadRequestError
-from las_langchain.usage.rows import Group, UsageRow
+from las_langchain.usage.rows import Group, UsageRow, stored_text
 from las_langchain.usage.tables import CALLS, SPENDING
 
 _COLUMNS: Mapping[str, ColumnElement[Any]] = {
@@ -43,7 +43,7 @@ def filters(since: date | None, until: date | None, key_id: str | None) -> list[
     if until is not None:
         conditions.append(started < _utc(until) if isinstance(until, datetime) else started <= _at(until, time.max))
     if key_id is not None:
-        conditions.append(CALLS.c.key_id == key_id)
+        conditions.append(CALLS.c.key_id == stored_text(key_id))
     return conditions
 
 
@@ -67,7 +67,7 @@ def newest(
 def spent(connection: Connection, key_id: str | None, since: date) -> float:
     """What the calls since *since* cost, in US dollars; all of them if *key_id* is None."""
     query = _SPENT if key_id is None else _SPENT_WITH_KEY
-    return float(connection.scalar(query, {"since": since, "key_id": key_id}) or 0)
+    return float(connection.scalar(query, {"since": since, "key_id": stored_text(key_id)}) or 0)
 
 
 def _group(connection: Connection, by: Group | None) -> ColumnElement[Any] | None:

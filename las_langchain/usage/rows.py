@@ -62,15 +62,15 @@ def row_of(record: CallRecord) -> Row:
     """*record* as a row of the table ``calls``, with nothing in it that a database refuses."""
     caller = record.caller
     return {
-        "id": _text(record.id),
+        "id": stored_text(record.id),
         "started": record.started.astimezone(UTC),
-        "operation": _text(record.operation),
-        "asked": _text(record.asked),
-        "model": _text(record.model),
-        "provider": _text(record.provider),
+        "operation": stored_text(record.operation),
+        "asked": stored_text(record.asked),
+        "model": stored_text(record.model),
+        "provider": stored_text(record.provider),
         "stream": bool(record.stream),
-        "status": _text(record.status),
-        "error": _text(record.error),
+        "status": stored_text(record.status),
+        "error": stored_text(record.error),
         "status_code": _count(record.status_code),
         "attempts": _count(record.attempts) or 0,
         "cache_hit": bool(record.cache_hit),
@@ -79,10 +79,10 @@ def row_of(record: CallRecord) -> Row:
         "cost_usd": _number(record.cost_usd),
         "seconds": _number(record.seconds) or 0.0,
         "first_token_seconds": _number(record.first_token_seconds),
-        "key_id": _text(caller.key_id) or None,
-        "chain": _text(caller.chain) or None,
-        "request_id": _text(caller.request_id) or None,
-        "response_id": _text(record.response_id) or None,
+        "key_id": stored_text(caller.key_id) or None,
+        "chain": stored_text(caller.chain) or None,
+        "request_id": stored_text(caller.request_id) or None,
+        "response_id": stored_text(record.response_id) or None,
     }
 
 
@@ -91,7 +91,7 @@ def dollars(amount: float) -> str:
     return f"${amount:,.2f}" if amount >= 1 or round(amount, 6) == round(amount, 2) else f"${amount:.6f}"
 
 
-def _text(value: str | None) -> str | None:
+def stored_text(value: str | None) -> str | None:
     """*value* as every database takes it: no zeros, no halves of characters, short enough for an index."""
     if value is None:
         return None

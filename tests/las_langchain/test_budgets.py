@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -180,6 +183,31 @@ async def test_a_ledger_that_cannot_be_read_refuses(tmp_path: Path) -> None:
     )
     assert "file is not a database" in str(error.value)
     await budgets.acheck(NOBODY)
+
+
+async def test_a_ledger_that_does_not_answer_refuses_soon(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, budget=1.0)
+    ledger = Ledger.of(settings)
+    budgets = Budgets(settings, ledger)
+    spend(ledger, 0.5, ALICE)
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "usage.sqlite3", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE calls SET seconds = 1")
+        began = time.monotonic()
+        with pytest.raises(ServiceUnavailableError, match="does not answer; the call was not made"):
+            await budgets.acheck(ALICE)
+        assert time.monotonic() - began < 20
+        other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("key_id", ["k" * 501, "a\0b", "half \ud800"])
+def test_an_odd_key_has_a_budget_too(build: Build, key_id: str) -> None:
+    budgets, ledger = build(budget_per_key=1.0)
+    spend(ledger, 1.0, Caller(key_id=key_id))
+    assert refusal(budgets, Caller(key_id=key_id)).code == "budget_exceeded"
+    assert ledger.totals(key_id=key_id).calls == len(ledger.calls(key_id=key_id)) == 1
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from las_langchain.caches import Cache, cache_key, open_cache
+from las_langchain.caches.disk import PAUSE
 from las_langchain.errors import BadRequestError, ConfigurationError
 from las_langchain.providers import Target
 from las_langchain.settings import load_settings
@@ -512,11 +513,17 @@ async def test_a_file_that_another_process_locks_is_waited_for_but_not_long(
         assert 0.9 < time.monotonic() - began < 5
         assert await cache.get("key") == ANSWER
         assert len(warnings_of_caches()) == 1
+        await asyncio.sleep(PAUSE)
         asking = asyncio.create_task(cache.set("key", "newer"))
         await asyncio.sleep(0.1)
         other.execute("ROLLBACK")
         await asking
-    assert await cache.get("key") == "newer"
+        assert await cache.get("key") == "newer"
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        await asyncio.gather(*[cache.set("key", number) for number in range(30)])
+        assert time.monotonic() - began < 10, "only one of them waits"
+        assert await cache.get("key") == "newer"
 
 
 FULL = """

@@ -133,6 +133,54 @@ async def test_a_caller_who_leaves_is_charged_what_was_streamed(make: Make, upst
     assert row["cost_usd"] > 0
 
 
+async def test_a_stream_that_is_left_at_its_end_was_whole(make: Make, upstream: FakeOpenAI) -> None:
+    service = make()
+    upstream.enqueue(Reply(content="all of it", tool_calls=[]))
+    async for chunk in (stream := service.astream(service.target("gpt-4o"), BODY)):
+        if chunk["choices"][0].get("finish_reason"):
+            break
+    await stream.aclose()
+    # Its row is there before the stream is closed.
+    (row,) = rows(service)
+    assert (row["status"], row["tokens_estimated"]) == ("ok", True)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(content="ok", reasoning="word " * 400, chunk_delay=0.002),
+        Reply(tool_calls=[ToolCall("f", {"text": "word " * 400})], chunk_delay=0.002),
+    ],
+)
+async def test_thoughts_and_arguments_are_paid_for(make: Make, upstream: FakeOpenAI, reply: Reply) -> None:
+    service = make()
+    upstream.enqueue(reply)
+    tool = {
+        "type": "function",
+        "function": {"name": "f", "description": "word " * 200, "parameters": {"type": "object"}},
+    }
+    async for chunk in (stream := service.astream(service.target("gpt-4o"), {**BODY, "tools": [tool]})):
+        if chunk["choices"][0].get("finish_reason"):
+            break
+    await stream.aclose()
+    (row,) = rows(service)
+    assert row["tokens_estimated"]
+    assert row["completion_tokens"] > 400
+    assert row["prompt_tokens"] > 200
+
+
+async def test_the_tokens_of_a_transcription_are_counted(make: Make, upstream: FakeOpenAI) -> None:
+    service = make()
+    usage = {"type": "tokens", "input_tokens": 1014, "output_tokens": 45, "total_tokens": 1059,
+             "input_token_details": {"audio_tokens": 1000, "text_tokens": 14}}  # fmt: skip
+    upstream.enqueue(Reply(extra={"usage": usage}), Reply())
+    for _ in range(2):
+        await service.atranscription(b"ID3 sound", "openai/gpt-4o-transcribe")
+    seconds, tokens = rows(service)
+    assert (tokens["prompt_tokens"], tokens["completion_tokens"], tokens["audio_tokens"]) == (1014, 45, 1000)
+    assert seconds["prompt_tokens"] is None
+
+
 async def test_a_cancelled_call_has_a_row(make: Make, upstream: FakeOpenAI) -> None:
     service = make()
     upstream.enqueue(Reply(hang=True))

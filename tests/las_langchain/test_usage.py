@@ -217,6 +217,28 @@ def test_two_processes(database_url: str) -> None:
         assert ledger.spent(None, date.min) == 500
 
 
+def test_a_second_ledger_of_a_file_takes_nothing_from_the_first(tmp_path: Path) -> None:
+    file = tmp_path / "usage.sqlite3"
+    code = f"""
+import os, signal, subprocess, sys
+from las_langchain.usage import Ledger
+from tests.ledger_process import record
+from pathlib import Path
+file = Path({str(file)!r})
+one, two = Ledger(file), Ledger(f"sqlite:///{{file}}")
+one.write(record())
+two.totals()
+subprocess.run([sys.executable, "-c", f"from las_langchain.usage import Ledger; Ledger('sqlite:///{{file}}').totals()"])
+for _ in range(50):
+    one.write(record())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60, capture_output=True, check=False)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    with Ledger(file) as ledger:
+        assert ledger.totals().calls == 51
+
+
 @pytest.mark.parametrize("lines", [1, 50, 333])
 def test_a_killed_process_loses_nothing_that_was_acknowledged(database_url: str, lines: int) -> None:
     with writing(database_url, "forever") as process:

@@ -102,6 +102,37 @@ def test_an_interrupted_wait_leaves_nothing_running() -> None:
     assert ended.is_set()
 
 
+def test_an_exit_inside_a_call_ends_that_call_alone() -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        BACKGROUND.run(leave())
+    assert BACKGROUND.run(asyncio.sleep(0, "still here")) == "still here"
+
+
+def test_a_call_after_the_end_begins_anew_and_one_before_it_is_given_up() -> None:
+    code = """
+import asyncio, atexit, threading
+from las_langchain.errors import APIConnectionError
+from las_langchain.transports.background import BACKGROUND
+atexit.register(lambda: print(BACKGROUND.run(asyncio.sleep(0, "late"))))
+def wait():
+    try:
+        BACKGROUND.run(asyncio.sleep(60))
+    except APIConnectionError as error:
+        print(error)
+waiting = threading.Thread(target=wait, daemon=True)
+waiting.start()
+BACKGROUND.run(asyncio.sleep(0.1))
+atexit.register(lambda: waiting.join(10))
+BACKGROUND._stop()
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.stdout, result.stderr) == ("The call was given up: this process is ending\nlate\n", "")
+
+
 def test_context_variables_of_the_caller_are_seen() -> None:
     ORIGIN.set("the caller")
     assert BACKGROUND.run(origin()) == "the caller"
