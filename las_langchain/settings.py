@@ -98,7 +98,7 @@ class LASSettings(BaseSettings):
     budget_per_key: float | None = Field(
         None, ge=0, description="What the calls of one caller's key may cost in a period, in US dollars"
     )
-    budgets: dict[str, float] = Field(
+    budgets: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="Budgets of single keys, by key id, in US dollars (las.toml only)"
     )
     budget_period: Literal["day", "month", "forever"] = Field(
