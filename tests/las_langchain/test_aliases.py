@@ -324,7 +324,7 @@ def test_litellms_own_file_is_read_as_it_is(
 ) -> None:
     service = LiteLLMService(load_settings())
     assert service.settings.max_retries == 1
-    assert "ignored: general_settings, litellm_settings.drop_params" in caplog.text
+    assert "ignored: general_settings" in caplog.text
     for name in ("fast", "quick"):
         for _ in range(12):
             service.complete(service.target(name), BODY)
@@ -350,7 +350,9 @@ def test_a_request_overrules_a_deployments_defaults(yaml_file: Path, upstream: F
         ("model_list: [{model_name: x}]", r"model_list\[0\]: needs model_name and litellm_params.model"),
         ("model_list: [{model_name: x, litellm_params: {model: openai/a, api_key: os.environ/NOPE}}]", "set NOPE"),
         ("router_settings: {model_group_alias: {a: b}}", "'b' is not in model_list"),
-        ("router_settings: {routing_strategy: fastest}", "routing.strategy"),
+        ("model_list: [{model_name: x, litellm_params: {model: a}, model_info: 5}]", "model_info: expected a table"),
+        ("include: other.yaml", "include: expected a list of files"),
+        ("include: [missing.yaml]", "missing.yaml cannot be read"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, text: str, expected: str) -> None:
