@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+
+from las_langchain.prices import is_price
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Cooldown = Annotated[float, Field(ge=0, le=86_400)]
@@ -20,7 +31,7 @@ def is_address(value: Any) -> bool:
     """Whether *value* is an http(s) address."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
-        # Its port is read, and may be none, only here.
+        # Its port is checked only when it is read.
         return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
@@ -61,6 +72,19 @@ Key = Annotated[SecretStr, AfterValidator(_check_key)]
 Headers = dict[Annotated[str, AfterValidator(_check_header_name)], Annotated[str, AfterValidator(_check_header_value)]]
 
 
+def _priced(table: dict[str, Any]) -> dict[str, Any]:
+    """*table* with its prices as numbers: YAML takes ``1e-6`` for a word."""
+    prices = {name: value for name, value in table.items() if is_price(name) and value is not None}
+    try:
+        return {**table, **_PRICES.validate_python(prices)}
+    except ValidationError as error:
+        raise ValueError(f"{error.errors()[0]['loc'][0]}: expected a price in US dollars") from None
+
+
+_COOLDOWN: TypeAdapter[float] = TypeAdapter(Cooldown)
+_PRICES: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]])
+
+
 class ProviderSettings(BaseModel):
     """One provider's entry in ``las.toml``: ``[providers.openai]``."""
 
@@ -73,6 +97,8 @@ class ProviderSettings(BaseModel):
         default_factory=dict, repr=False, description="litellm arguments, such as api_version"
     )
 
+    _check_prices = field_validator("options")(_priced)
+
 
 class DeploymentRouting(BaseModel):
     """What litellm's Router knows of a deployment beside its weight and its limits."""
@@ -84,6 +110,12 @@ class DeploymentRouting(BaseModel):
     model_info: dict[str, Any] = Field(
         default_factory=dict, description="litellm's model_info: its base_model and prices, among others"
     )
+
+    @field_validator("model_info")
+    @classmethod
+    def _check_info(cls, value: dict[str, Any]) -> dict[str, Any]:
+        cooldown = value.get("cooldown_time")
+        return _priced(value if cooldown is None else {**value, "cooldown_time": _COOLDOWN.validate_python(cooldown)})
 
 
 class DeploymentSettings(BaseModel):
@@ -109,7 +141,8 @@ class DeploymentSettings(BaseModel):
     @classmethod
     def _check_options(cls, value: dict[str, Any]) -> dict[str, Any]:
         headers = value.get("extra_headers")
-        return value if headers is None else {**value, "extra_headers": _HEADERS.validate_python(headers)}
+        checked = {} if headers is None else {"extra_headers": _HEADERS.validate_python(headers)}
+        return {**_priced(value), **checked}
 
 
 _HEADERS: TypeAdapter[Headers] = TypeAdapter(Headers)

@@ -198,7 +198,8 @@ class EmbeddingCall:
 def _usage(target: Target, answer: Json) -> EmbeddingUsage:
     usage = answer.get("usage") or {}
     read = usage.get("prompt_tokens") or 0
-    return EmbeddingUsage(target.id, read, usage.get("total_tokens") or read, cost_of(target.id, usage))
+    cost = cost_of(target.id, usage, own=target.prices)
+    return EmbeddingUsage(target.id, read, usage.get("total_tokens") or read, cost)
 
 
 def _progress_bar(total: int) -> Any:

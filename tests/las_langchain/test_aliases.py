@@ -271,6 +271,7 @@ def test_a_misspelt_alias_is_told(two: Json) -> None:
         ({"deployments": ["openai/gpt-4o"], "fallbacks": ["openia/gpt-4o"]}, "did you mean 'openai'"),
         ({"deployments": [{"model": "openai/gpt-4o", "wieght": 1}]}, "wieght"),
         ({"deployments": [{"model": "openai/gpt-4o", "routing": {"model_info": 5}}]}, "routing.model_info"),
+        ({"deployments": [{"model": "openai/gpt-4o", "options": {"input_cost_per_token": "x"}}]}, "expected a price"),
         ({"deployments": [{"model": "openai/gpt-4o", "routing": {"max_budget": 1}}]}, "routing.max_budget"),
         ({"deployments": [{"model": "openai/gpt-4o", "api_key": "sk-1\n"}]}, "api_key: has a line break"),
         ({"deployments": [{"model": "openai/gpt-4o", "base_url": "http://host:99999"}]}, "expected an address"),
@@ -280,6 +281,11 @@ def test_a_misspelt_alias_is_told(two: Json) -> None:
 def test_wrong_entries_are_refused_at_the_start(entry: Json, text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         service_with({"fast": entry})
+
+
+def test_default_fallbacks_are_checked_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"\[routing\]: Unknown provider 'openia'.*did you mean 'openai'"):
+        service_with({}, routing={"default_fallbacks": ["openia/gpt-4o"]})
 
 
 YAML = """

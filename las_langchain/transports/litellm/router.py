@@ -14,9 +14,9 @@ from typing import Any
 import litellm
 from litellm.types.router import RouterRateLimitError
 
-from las_langchain.catalog import model_info
 from las_langchain.deployments import AliasSettings, DeploymentSettings, alias_of
 from las_langchain.errors import AuthenticationError, ConfigurationError, LASError
+from las_langchain.prices import own_prices, price_row
 from las_langchain.providers import Overrides, Target, deployed, split_name
 from las_langchain.records import CallRecord
 from las_langchain.settings import LASSettings
@@ -204,7 +204,7 @@ def _entry(key: str, deployment: DeploymentSettings, orders: list[int], settings
     """A deployment as the Router's ``model_list`` has it, without keys and addresses, which it needs not know."""
     order = deployment.routing.order
     given = {
-        **_prices(deployment.model, settings),
+        **_prices(deployment, settings),
         **{name: getattr(deployment, name) for name in ("weight", "rpm", "tpm")},
         "order": orders[-1] if order is None and orders else order,
     }
@@ -226,13 +226,13 @@ def _litellm_model(model: str, settings: LASSettings) -> str:
     return f"custom_openai/{name}" if provider == "local" else f"{provider}/{name}"
 
 
-def _prices(model: str, settings: LASSettings) -> Json:
+def _prices(deployment: DeploymentSettings, settings: LASSettings) -> Json:
     """What cost-based routing goes by; it finds the prices of few models by itself."""
     names = ("input_cost_per_token", "output_cost_per_token")
-    provider, name = split_name(model, settings) if "*" not in model else ("", "")
+    provider, name = split_name(deployment.model, settings) if "*" not in deployment.model else ("", "")
     if provider == "local":
         return dict.fromkeys(names, _NEXT_TO_NOTHING)
-    row = model_info(provider, name)
+    row = price_row(provider, name, own_prices(deployment.routing.model_info, deployment.options))
     return {key: row[key] for key in names if row.get(key)}
 
 
