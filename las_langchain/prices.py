@@ -30,12 +30,18 @@ def own_prices(*tables: Mapping[str, Any]) -> Own:
 
 def without_prices(arguments: Mapping[str, Any]) -> Json:
     """litellm's arguments without those that are prices, which it would take for those of every such model."""
-    return {name: value for name, value in arguments.items() if name != "base_model" and not is_price(name)}
+    return {name: value for name, value in arguments.items() if not is_price(name)}
 
 
 def is_price(name: str) -> bool:
     """Whether *name* is that of a price in litellm's words, such as ``input_cost_per_token``."""
     return _PRICE.fullmatch(name) is not None
+
+
+def public_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
+    """What litellm's table says of a model, or of its ``base_model`` if *own* names one."""
+    base = own.get("base_model")
+    return model_table().get(base, {}) if isinstance(base, str) else model_info(provider, name)
 
 
 def price_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
@@ -46,8 +52,7 @@ def price_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
         name: the model's, without the prefix.
         own: what goes before the table. Where it prices tokens, the table's further prices of tokens do not count.
     """
-    base = own.get("base_model")
-    public = model_table().get(base, {}) if isinstance(base, str) else model_info(provider, name)
+    public = public_row(provider, name, own)
     if any(own.get(key) is not None for key in _PER_TOKEN):
         public = {key: public[key] for key in _PER_TOKEN if key in public}
     return {**public, **own}
