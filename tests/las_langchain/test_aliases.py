@@ -283,6 +283,13 @@ def test_wrong_entries_are_refused_at_the_start(entry: Json, text: str) -> None:
         service_with({"fast": entry})
 
 
+def test_what_litellms_router_does_not_take_is_said_in_one_line() -> None:
+    named = {"model": "local/smollm2-135m-instruct", "routing": {"model_info": {"tier": "gold"}}}
+    service = service_with({"fast": {"deployments": [named]}})
+    with pytest.raises(ConfigurationError, match=r"^models: litellm makes no Router of the aliases: .* tier .*$"):
+        service.complete(service.target("fast"), BODY)
+
+
 def test_default_fallbacks_are_checked_too() -> None:
     with pytest.raises(ConfigurationError, match=r"\[routing\]: Unknown provider 'openia'.*did you mean 'openai'"):
         service_with({}, routing={"default_fallbacks": ["openia/gpt-4o"]})

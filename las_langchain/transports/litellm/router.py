@@ -84,7 +84,8 @@ class Router:
                 num_retries=0,
             )
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            # Behind it pydantic repeats what was given.
+            reason = " ".join(str(error).partition(" [type=")[0].split())[:300]
             raise ConfigurationError(
                 f"models: litellm makes no Router of the aliases: {reason}", param="models"
             ) from None
