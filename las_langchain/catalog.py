@@ -1,11 +1,12 @@
 """What is publicly known about models: provider, prices, context sizes, abilities.
 
-The table is the data file inside the litellm distribution, read without importing litellm (that import costs seconds).
+It is in the files of the litellm distribution, read without importing litellm (that import costs seconds).
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,64 @@ import orjson
 @cache
 def model_table() -> dict[str, dict[str, Any]]:
     """All known models by litellm's name for them; prices are US dollars per token."""
-    table: dict[str, dict[str, Any]] = _read("model_prices_and_context_window_backup.json")
+    table: dict[str, dict[str, Any]] = orjson.loads(_text("model_prices_and_context_window_backup.json"))
     table.pop("sample_spec", None)
     return table
 
 
 @cache
 def litellm_providers() -> frozenset[str]:
-    """The provider prefixes that litellm lists, such as ``mistral`` or ``hosted_vllm``."""
-    listed = _read("provider_endpoints_support_backup.json")["providers"]
-    priced = {_family(row.get("litellm_provider")) for row in model_table().values()}
-    return frozenset(name for name in {*listed, *priced} if name and name.replace("_", "").replace("-", "").isalnum())
+    """litellm's own names of its providers, such as ``mistral`` or ``hosted_vllm``: the prefixes of their models.
+
+    Raises:
+        ModuleNotFoundError: litellm is not installed, or is of a version that names them elsewhere.
+    """
+    listed = re.search(r"^class LlmProviders\(.*?^(?=\S)", _text("types/utils.py"), re.DOTALL | re.MULTILINE)
+    named = re.findall(r'^    [A-Z][A-Z0-9_]* = "([^"]+)"', listed[0], re.MULTILINE) if listed else []
+    if not named:
+        raise ModuleNotFoundError("this version of litellm is not known here: pip install 'litellm<2'")
+    return frozenset({*named, *orjson.loads(_text("llms/openai_like/providers.json"))})
+
+
+@cache
+def model_providers() -> frozenset[str]:
+    """Those of :func:`litellm_providers` that have models to chat with, to embed, to speak or to listen."""
+    endpoints = orjson.loads(_text("provider_endpoints_support_backup.json"))["providers"]
+    able = {name: {key for key, can in row["endpoints"].items() if can} for name, row in endpoints.items()}
+    for row in model_table().values():
+        able.setdefault(row.get("litellm_provider", ""), set()).add(row.get("mode", "chat"))
+    known = litellm_providers() - _NO_MODELS
+    # Of many new ones litellm says no more than the name.
+    return frozenset(name for name in known if not able.get(name) or not _OURS.isdisjoint(able[name]))
+
+
+# As litellm's two tables call what calls can be made for.
+_OURS = frozenset(
+    "chat_completions messages responses embeddings audio_speech audio_transcriptions "
+    "chat embedding completion audio_transcription".split()
+)
+# Stores of vectors and of prompts, readers of documents, and what stands for no provider.
+_NO_MODELS = frozenset(
+    "auto_router aws_textract custom dotprompt humanloop langfuse litellm_agent mongodb valkey".split()
+)
+
+
+@cache
+def litellm_callbacks() -> frozenset[str]:
+    """The names of the services that litellm can report to."""
+    listed = re.search(
+        r"^_custom_logger_compatible_callbacks_literal = Literal\[(.*?)^\]",
+        _text("__init__.py"),
+        re.DOTALL | re.MULTILINE,
+    )
+    return _NAMED_CALLBACKS.union(re.findall(r'"([^"]+)"', listed[1]) if listed else ())
+
+
+# Those that litellm handles by name without a class; it has no list of them.
+_NAMED_CALLBACKS = frozenset(
+    "athina dynamodb greenscale helicone langfuse lunary promptlayer s3 sentry slack supabase traceloop "
+    "weights_biases".split()
+)
 
 
 def model_info(provider: str, model: str) -> dict[str, Any]:
@@ -65,11 +113,14 @@ _FAMILIES = {"bedrock_converse": "bedrock", "cohere_chat": "cohere", "text-compl
 
 
 def _family(listed: str | None) -> str | None:
-    return _FAMILIES.get(listed, listed.split("-")[0]) if listed else None
+    name = _FAMILIES.get(listed, listed) if listed else None
+    known = litellm_providers()
+    # The table prices searches, too, and splits some by kind, such as vertex_ai-llama_models.
+    return next((found for found in (name, name.split("-")[0]) if found in known), None) if name else None
 
 
-def _read(name: str) -> Any:
+def _text(name: str) -> str:
     spec = importlib.util.find_spec("litellm")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("litellm is not installed: pip install litellm")
-    return orjson.loads((Path(spec.submodule_search_locations[0]) / name).read_bytes())
+    return (Path(spec.submodule_search_locations[0]) / name).read_text(encoding="utf-8")

@@ -202,7 +202,7 @@ class EmbeddingCall:
 def _usage(target: Target, answer: Json) -> EmbeddingUsage:
     usage = answer.get("usage") or {}
     read = usage.get("prompt_tokens") or 0
-    cost = 0.0 if answer.get("cache_hit") else cost_of(target.id, usage)
+    cost = 0.0 if answer.get("cache_hit") else cost_of(target.id, usage, own=target.prices)
     return EmbeddingUsage(target.id, read, usage.get("total_tokens") or read, cost)
 
 

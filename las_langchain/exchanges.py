@@ -87,14 +87,15 @@ class Exchange:
         async with self:
             answer: Json = await self._tries.run(lambda transport, target, body: transport.atranscribe(target, body))
             self.record.tokens = Tokens.of_sound(answer.get("usage"))
-            self.record.cost_usd = transcription_cost(self.record.model, answer)
+            self.record.cost_usd = transcription_cost(self.record.model, answer, self.target.prices)
             return answer
 
     async def speak(self) -> SpeechAnswer:
         """The sound of words; failures as for :meth:`complete`."""
         async with self:
             answer: SpeechAnswer = await self._tries.run(lambda transport, target, body: transport.aspeak(target, body))
-            self.record.cost_usd = speech_cost(self.record.model, str(self._first_body.get("input", "")))
+            text = str(self._first_body.get("input", ""))
+            self.record.cost_usd = speech_cost(self.record.model, text, self.target.prices)
             return answer
 
     async def _answered(self, ask: Ask[Json]) -> Json:
@@ -172,7 +173,7 @@ class Exchange:
                 record.finish_reasons.append(choice["finish_reason"])
         if tokens := Tokens.of(usage):
             record.tokens = tokens
-            record.cost_usd = cost_of(record.model, usage, answer.get("service_tier"))
+            record.cost_usd = cost_of(record.model, usage, answer.get("service_tier"), self.target.prices)
         if answer.get("cache_hit"):
             record.cache_hit, record.cost_usd = True, 0.0
 
@@ -185,7 +186,7 @@ class Exchange:
         written = self._said // _LETTERS_A_TOKEN
         self.record.tokens, self.record.tokens_estimated = Tokens(read, written), True
         usage = {"prompt_tokens": read, "completion_tokens": written}
-        self.record.cost_usd = cost_of(self.record.model, usage)
+        self.record.cost_usd = cost_of(self.record.model, usage, own=self.target.prices)
 
     # The cache
 

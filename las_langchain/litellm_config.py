@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from las_langchain.catalog import litellm_callbacks
+from las_langchain.deployments import STRATEGIES
 from las_langchain.errors import ConfigurationError
 
 Json = dict[str, Any]
@@ -14,10 +16,14 @@ Variable = Callable[[str], str | None]
 logger = logging.getLogger(__name__)
 
 _ENVIRONMENT = "os.environ/"
-# Fields of litellm_params that litellm's Router reads and no provider does.
-_ROUTERS = frozenset("order tags max_parallel_requests max_budget budget_duration region_name itpm otpm".split())
 _DEPLOYMENTS = {"model": "model", "api_key": "api_key", "api_base": "base_url", "base_url": "base_url"}
 _OWN = frozenset("weight rpm tpm timeout".split())
+_ROUTING_OF_ONE = frozenset({"order", "cooldown_time"})
+# Fields of litellm_params that are no provider's, and that nothing here does.
+_NOT_DONE = frozenset(
+    "tags max_parallel_requests max_budget budget_duration region_name itpm otpm num_retries max_retries "
+    "use_in_pass_through".split()
+)
 # Settings of one call, of routing and of the whole process, by litellm's names.
 _SETTINGS = {"num_retries": "max_retries", "request_timeout": "timeout", "timeout": "timeout",
              "stream_timeout": "stream_timeout", "cache": "enable_caching"}  # fmt: skip
@@ -31,14 +37,14 @@ def read_litellm_config(path: Path, variable: Variable) -> Json:
     """The settings that LiteLLM Proxy's file *path* makes; what has no meaning here is named in one log line.
 
     Args:
-        path: the YAML file: ``model_list``, ``router_settings``, ``litellm_settings``.
-        variable: finds the value of ``os.environ/NAME``.
+        path: the YAML file: ``model_list``, ``router_settings``, ``litellm_settings``, and what it includes.
+        variable: finds the value of ``os.environ/NAME``, where the file itself has none.
 
     Raises:
         ConfigurationError: the file cannot be read, or an entry is wrong; the message names it.
     """
-    config = _load(path)
-    reader = _Reader(path, variable)
+    config = _with_included(path)
+    reader = _Reader(path, variable, config)
     models = reader.models(config.pop("model_list", None) or [])
     result: Json = {"models": models, "routing": {}}
     for section in ("router_settings", "litellm_settings"):
@@ -48,6 +54,43 @@ def read_litellm_config(path: Path, variable: Variable) -> Json:
     if reader.ignored:
         logger.warning("%s: without meaning here, and ignored: %s", path, ", ".join(sorted(set(reader.ignored))))
     return {name: value for name, value in result.items() if value}
+
+
+def litellm_variables(path: Path, variable: Variable) -> dict[str, str]:
+    """The variables that LiteLLM Proxy's file *path* sets: its ``environment_variables``.
+
+    Args:
+        path: as for :func:`read_litellm_config`.
+        variable: finds the value of ``os.environ/NAME``; one without a value is left out.
+
+    Raises:
+        ConfigurationError: as for :func:`read_litellm_config`.
+    """
+    return _Reader(path, variable, _with_included(path)).variables
+
+
+def _with_included(path: Path) -> Json:
+    """The file's content, and after it what it includes: lists are joined, of other values the last counts."""
+    config = _load(path)
+    pending, read = _included(config, path), {path.resolve()}
+    while pending:
+        other = pending.pop(0)
+        if other.resolve() in read:
+            continue
+        read.add(other.resolve())
+        more = _load(other)
+        pending += _included(more, other)
+        for name, value in more.items():
+            before = config.get(name)
+            config[name] = [*before, *value] if isinstance(before, list) and isinstance(value, list) else value
+    return config
+
+
+def _included(config: Json, path: Path) -> list[Path]:
+    names = config.pop("include", None) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigurationError(f"{path}: include: expected a list of files", param="litellm_config")
+    return [path.parent / name for name in names]
 
 
 def _load(path: Path) -> Json:
@@ -70,54 +113,87 @@ def _load(path: Path) -> Json:
 class _Reader:
     """Reads the sections of one file.
 
+    Args:
+        path: the file.
+        variable: finds the value of a variable of the environment.
+        config: the file's content, out of which what other sections refer to is taken.
+
     Attributes:
+        variables: those that the file sets, which go before the environment's.
         ignored: what was found that has no meaning here.
     """
 
-    def __init__(self, path: Path, variable: Variable) -> None:
+    def __init__(self, path: Path, variable: Variable, config: Json) -> None:
         self._path, self._variable = path, variable
         self.ignored: list[str] = []
+        self.variables: dict[str, str] = {}
+        for name, raw in self.table(config.pop("environment_variables", None), "environment_variables").items():
+            value = variable(raw.removeprefix(_ENVIRONMENT)) if _is_reference(raw) else raw
+            if value is not None:
+                self.variables[str(name)] = str(value)
+        self._credentials = {
+            entry.get("credential_name"): self.table(entry.get("credential_values"), "credential_values")
+            for entry in (self.table(item, "credential_list") for item in _listed(config.pop("credential_list", None)))
+        }
 
     def models(self, entries: Any) -> dict[str, Json]:
         """The aliases of ``model_list``, each with all its deployments."""
         found: dict[str, Json] = {}
-        for index, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+        for index, entry in enumerate(_listed(entries)):
             where = f"model_list[{index}]"
             given = self.table(entry, where)
             name, params = given.get("model_name"), self.table(given.get("litellm_params"), f"{where}.litellm_params")
             if not isinstance(name, str) or not isinstance(params.get("model"), str):
                 raise self._wrong(where, "needs model_name and litellm_params.model")
-            alias = found.setdefault(name, {"deployments": []})
-            alias["deployments"].append(self._deployment(params, given.get("model_info") or {}))
+            info = self.table(given.get("model_info"), f"{where}.model_info")
+            found.setdefault(name, {"deployments": []})["deployments"].append(self._deployment(params, info))
         return found
 
     def _deployment(self, params: Json, info: Json) -> Json:
         result: Json = {"options": {}, "routing": {"model_info": info} if info else {}}
-        for name, raw in params.items():
-            value = self._value(raw)
-            if name in _DEPLOYMENTS or name in _OWN:
-                result[_DEPLOYMENTS.get(name, name)] = value
+        for name, raw in {**self._credentials_of(params), **params}.items():
+            if name in _NOT_DONE:
+                self.ignored.append(f"litellm_params.{name}")
+            elif name in _DEPLOYMENTS or name in _OWN:
+                result[_DEPLOYMENTS.get(name, name)] = self._value(raw)
             else:
-                result["routing" if name in _ROUTERS else "options"][name] = value
+                result["routing" if name in _ROUTING_OF_ONE else "options"][name] = self._value(raw)
         return result
+
+    def _credentials_of(self, params: Json) -> Json:
+        """What ``litellm_credential_name`` stands for, which is taken out of *params*."""
+        name = params.pop("litellm_credential_name", None)
+        if name is not None and name not in self._credentials:
+            self.ignored.append(f"litellm_params.litellm_credential_name={name}")
+        return self._credentials.get(name, {})
 
     def add(self, given: Json, result: Json, section: str) -> None:
         """Add a section's settings to *result*."""
+        drops = given.pop("drop_params", False)
         for name, raw in given.items():
-            value = self._value(raw)
             if name in _FALLBACKS:
-                self._add_fallbacks(name, value, result["models"], section)
+                self._add_fallbacks(name, self._value(raw), result["models"], section)
             elif name == "model_group_alias":
-                self._add_aliases(value, result["models"], section)
+                self._add_aliases(self._value(raw), result["models"], section)
+            elif name == "routing_strategy" and raw not in STRATEGIES:
+                self.ignored.append(f"{section}.{name}={raw}")
             elif name in _ROUTING:
-                result["routing"][_ROUTING[name]] = value
+                result["routing"][_ROUTING[name]] = self._value(raw)
             elif name in _SETTINGS:
-                result[_SETTINGS[name]] = value
+                result[_SETTINGS[name]] = self._value(raw)
             elif name in _CALLBACKS:
-                known = result.setdefault("callbacks", [])
-                known += [item for item in _listed(value) if item not in known]
+                self._add_callbacks(raw, result.setdefault("callbacks", []), section)
             else:
                 self.ignored.append(f"{section}.{name}")
+        if drops:
+            _drop_params(result["models"])
+
+    def _add_callbacks(self, names: Any, known: list[str], section: str) -> None:
+        for name in _listed(names):
+            if name not in litellm_callbacks():
+                self.ignored.append(f"{section}.callbacks={name}")
+            elif name not in known:
+                known.append(name)
 
     def _add_fallbacks(self, name: str, value: Any, models: dict[str, Json], section: str) -> None:
         for table in _listed(value):
@@ -148,16 +224,27 @@ class _Reader:
             return {name: self._value(item) for name, item in raw.items()}
         if isinstance(raw, list):
             return [self._value(item) for item in raw]
-        if not isinstance(raw, str) or not raw.startswith(_ENVIRONMENT):
+        if not _is_reference(raw):
             return raw
         name = raw.removeprefix(_ENVIRONMENT)
-        value = self._variable(name)
+        value = self.variables.get(name) or self._variable(name)
         if value is None:
             raise self._wrong(raw, f"set {name} in the environment or in .env")
         return value
 
     def _wrong(self, where: str, what: str) -> ConfigurationError:
         return ConfigurationError(f"{self._path}: {where}: {what}", param="litellm_config")
+
+
+def _drop_params(models: dict[str, Json]) -> None:
+    """Have litellm leave out of requests what a deployment's provider does not take."""
+    for entry in models.values():
+        for deployment in entry["deployments"]:
+            deployment.setdefault("options", {}).setdefault("drop_params", True)
+
+
+def _is_reference(raw: Any) -> bool:
+    return isinstance(raw, str) and raw.startswith(_ENVIRONMENT)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,18 +1,64 @@
-"""What an answer costs, by the public price list."""
+"""What an answer costs, by a deployment's own prices or else by the public price list."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from las_langchain.catalog import model_info
+from las_langchain.catalog import model_info, model_table
 
 Json = dict[str, Any]
+Own = Mapping[str, Any]
+"""The prices of one deployment, and the ``base_model`` by which it is priced, in litellm's words."""
+_NO_OWN: Own = {}
+_PER_TOKEN = ("input_cost_per_token", "output_cost_per_token")
 
+_PRICE = re.compile(r"(input|output)_cost_per_\w+|cache_\w+_token_cost\w*")
 _ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
 
 
-def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> float | None:
+def own_prices(*tables: Mapping[str, Any]) -> Own:
+    """The prices and the ``base_model`` in litellm's arguments or its ``model_info``; the last that says one counts."""
+    return {
+        name: value
+        for table in tables
+        for name, value in table.items()
+        if name == "base_model" or (is_price(name) and value is not None)
+    }
+
+
+def without_prices(arguments: Mapping[str, Any]) -> Json:
+    """litellm's arguments without those that are prices, which it would take for those of every such model."""
+    return {name: value for name, value in arguments.items() if not is_price(name)}
+
+
+def is_price(name: str) -> bool:
+    """Whether *name* is that of a price in litellm's words, such as ``input_cost_per_token``."""
+    return _PRICE.fullmatch(name) is not None
+
+
+def public_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
+    """What litellm's table says of a model, or of its ``base_model`` if *own* names one."""
+    base = own.get("base_model")
+    return model_table().get(base, {}) if isinstance(base, str) else model_info(provider, name)
+
+
+def price_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
+    """The prices of a model, as litellm's table has them.
+
+    Args:
+        provider: the provider's name.
+        name: the model's, without the prefix.
+        own: what goes before the table. Where it prices tokens, the table's further prices of tokens do not count.
+    """
+    public = public_row(provider, name, own)
+    if any(own.get(key) is not None for key in _PER_TOKEN):
+        public = {key: public[key] for key in _PER_TOKEN if key in public}
+    return {**public, **own}
+
+
+def cost_of(model: str, usage: Json | None, service_tier: str | None = None, own: Own = _NO_OWN) -> float | None:
     """The price of one answer in US dollars.
 
     Args:
@@ -20,6 +66,7 @@ def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> 
         usage: OpenAI's ``usage``. ``prompt_tokens`` include those read from a cache or written to one, as litellm
             counts them for every provider.
         service_tier: OpenAI's, where it changes the price (``priority``, ``flex``).
+        own: the deployment's own prices.
 
     Returns:
         None where no price is known: for an unlisted model, or an answer without usage. The embedded models cost 0.
@@ -29,7 +76,7 @@ def cost_of(model: str, usage: Json | None, service_tier: str | None = None) -> 
         return None
     if provider == "local":
         return 0.0
-    row = model_info(provider, name)
+    row = price_row(provider, name, own)
     if row.get("input_cost_per_token") is None or row.get("tiered_pricing"):
         return None
     return _Rates(row, usage.get("prompt_tokens") or 0, service_tier).cost(usage)
@@ -76,25 +123,26 @@ class _Rates:
         return next((rate for rate in found if rate is not None), default)
 
 
-def speech_cost(model: str, text: str) -> float | None:
+def speech_cost(model: str, text: str, own: Own = _NO_OWN) -> float | None:
     """The price of *text* spoken by *model*, in US dollars; None where no price per character is known."""
     provider, _, name = model.partition("/")
-    price = model_info(provider, name).get("input_cost_per_character")
+    price = price_row(provider, name, own).get("input_cost_per_character")
     return None if price is None else float(price) * len(text)
 
 
-def transcription_cost(model: str, answer: Json) -> float | None:
+def transcription_cost(model: str, answer: Json, own: Own = _NO_OWN) -> float | None:
     """The price of a transcription in US dollars.
 
     Args:
         model: its id, ``provider/model``.
         answer: OpenAI's answer: its ``usage``, in tokens or in seconds, or else its ``duration`` in seconds.
+        own: the deployment's own prices.
 
     Returns:
         None where no price is known, or the answer says neither.
     """
     provider, _, name = model.partition("/")
-    row, usage = model_info(provider, name), answer.get("usage") or {}
+    row, usage = price_row(provider, name, own), answer.get("usage") or {}
     if usage.get("type") == "tokens":
         price_in, price_out = row.get("input_cost_per_audio_token"), row.get("output_cost_per_token")
         if price_in is None or price_out is None:

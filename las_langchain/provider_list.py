@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from las_langchain.catalog import litellm_providers, models_of
+from las_langchain.catalog import model_providers, models_of
 from las_langchain.providers import PROVIDERS, Provider, key_variable, missing_variable, variable_prefix
 from las_langchain.settings import LASSettings
 
@@ -50,7 +50,7 @@ def list_providers(settings: LASSettings) -> list[ProviderInfo]:
     """The providers that are known by more than their name, then all others that litellm reaches."""
     # Some rows stand for another of litellm's names.
     known = {*PROVIDERS, *(row.litellm_name for row in PROVIDERS.values())}
-    others = sorted(litellm_providers() - known)
+    others = sorted(model_providers() - known)
     return [*(_of_row(row, settings) for row in PROVIDERS.values()), *(_of_name(name, settings) for name in others)]
 
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from las_langchain.catalog import litellm_providers, models_of, provider_of
 from las_langchain.deployments import DeploymentSettings, ProviderSettings, alias_of, served_model
 from las_langchain.errors import AuthenticationError, BadRequestError, ConfigurationError, ModelNotFoundError
+from las_langchain.prices import own_prices, without_prices
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model, nearest
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Target:
         alias: that alias, or the pattern that the name fits; its deployments take turns.
         served: what else tells this model from another of the same id: an alias's deployments, a local model's file.
         deployment: litellm's id of the alias's deployment that this is.
+        prices: the deployment's own, and its ``base_model``, in litellm's words.
         overrides: what was given in place of the settings', to be kept with another deployment.
         setup: what the service made of its settings when the call began.
     """
@@ -171,6 +173,7 @@ class Target:
     alias: str | None = None
     served: str | None = field(default=None, repr=False)
     deployment: str | None = None
+    prices: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     overrides: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     setup: Setup | None = field(default=None, repr=False, compare=False)
 
@@ -279,7 +282,8 @@ def deployed(deployment: DeploymentSettings, name: str, settings: LASSettings, o
     return replace(
         target,
         headers=headers,
-        options={**target.options, **options},
+        options={**target.options, **without_prices(options)},
+        prices=own_prices(target.prices, deployment.routing.model_info, options),
         defaults={**target.defaults, **defaults},
         overrides={key: value for key, value in overrides.items() if value is not None},
     )
@@ -297,7 +301,8 @@ def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
         api_base=overrides.get("api_base") or given.base_url or _base_url(provider, row, settings),
         api_key=overrides.get("api_key") or _key(provider, row, given, settings),
         headers={**given.headers, **(overrides.get("headers") or {})},
-        options={**_options(row, settings, given.options), **given.options},
+        options={**_options(row, settings, given.options), **without_prices(given.options)},
+        prices=own_prices(given.options),
         timeout=overrides.get("timeout") or settings.timeout,
         stream_timeout=overrides.get("stream_timeout") or settings.stream_timeout,
         transport=_transport(provider, overrides.get("transport")),
@@ -381,16 +386,18 @@ def check_configured(settings: LASSettings) -> None:
     for alias, entry in settings.models.items():
         names = [deployment.model for deployment in entry.deployments]
         for name in (*names, *entry.fallbacks, *entry.context_window_fallbacks):
-            _check_entry(alias, name, settings)
+            _check_entry(f"models.{alias}", name, settings)
+    for name in settings.routing.default_fallbacks:
+        _check_entry("routing", name, settings)
 
 
-def _check_entry(alias: str, name: str, settings: LASSettings) -> None:
+def _check_entry(table: str, name: str, settings: LASSettings) -> None:
     if name == "*":
         return
     try:
         split_name(name.replace("*", "any"), settings)
     except ModelNotFoundError as error:
-        raise ConfigurationError(f"[models.{alias}]: {error}", param="models") from None
+        raise ConfigurationError(f"[{table}]: {error}", param=table.partition(".")[0]) from None
 
 
 def known_provider(name: str) -> str:

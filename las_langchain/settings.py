@@ -33,7 +33,7 @@ from pydantic_settings import (
 
 from las_langchain.deployments import AliasSettings, ProviderSettings, RoutingSettings, Seconds
 from las_langchain.errors import ConfigurationError
-from las_langchain.litellm_config import read_litellm_config
+from las_langchain.litellm_config import litellm_variables, read_litellm_config
 
 PREFIX = "LAS_"
 EMBEDDED_CHAT = "local/smollm2-135m-instruct"
@@ -98,7 +98,7 @@ class LASSettings(BaseSettings):
     budget_per_key: float | None = Field(
         None, ge=0, description="What the calls of one caller's key may cost in a period, in US dollars"
     )
-    budgets: dict[str, float] = Field(
+    budgets: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="Budgets of single keys, by key id, in US dollars (las.toml only)"
     )
     budget_period: Literal["day", "month", "forever"] = Field(
@@ -144,6 +144,8 @@ class LASSettings(BaseSettings):
             raise _explained(error.errors()[0]) from None
         except SettingsError as error:
             raise ConfigurationError(str(error)) from None
+        if self.litellm_config is not None:
+            self._environment = {**self._environment, **litellm_variables(self.litellm_config, self.variable)}
 
     def model_post_init(self, context: Any, /) -> None:
         """Keep the environment as it is now, for the providers' own key variables."""

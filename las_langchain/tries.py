@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, LASError, ServiceUnavailableError
@@ -16,6 +16,7 @@ from las_langchain.transports import Transport
 
 if TYPE_CHECKING:
     from las_langchain.setups import Setup
+    from las_langchain.transports.litellm.router import NothingLeft
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -122,17 +123,15 @@ class Tries:
 
     async def _at_one_model(self, ask: Ask[T]) -> T:
         failures = 0
+        await self._begin_with_a_deployment()
         while True:
-            await self._choose_deployment()
             try:
                 return await self._try(ask)
             except LASError as error:
                 self.end(error)
-                delay = self._delay(error, failures)
-                if delay is None:
+                if not await self._is_to_try_again(error, failures):
                     raise
             failures += 1
-            await asyncio.sleep(delay)
 
     async def _try(self, ask: Ask[T]) -> T:
         target = self.target
@@ -140,41 +139,54 @@ class Tries:
         self._record.attempts += 1
         return await ask(await self._find(target), target, self.body)
 
-    async def _choose_deployment(self) -> None:
-        target = self.target
-        if target.alias is None:
+    async def _begin_with_a_deployment(self) -> None:
+        if self.target.alias is None:
             return
-        # Importing the router takes seconds, which no other call on this event loop should have to wait for.
-        router = (
-            await asyncio.to_thread(lambda: self._setup.router) if not self._setup.has_router else self._setup.router
-        )
-        overrides = cast("Overrides", dict(target.overrides))
-        name, messages = target.asked or target.alias, self.body.get("messages")
-        settings = self._setup.settings
-        chosen = await router.pick(settings, name, overrides, messages, self._failed)
-        if not isinstance(chosen, Target) and self._failed:
-            chosen = await router.pick(settings, name, overrides, messages)
-        if not isinstance(chosen, Target):
+        left = await self._turn()
+        if left is not None:
+            name = self.target.asked or self.target.alias
             raise ServiceUnavailableError(
                 f"Every deployment of {name!r} has failed lately and is left alone for a while",
-                retry_after=chosen.seconds,
+                retry_after=left.seconds,
             )
+
+    async def _turn(self, excluded: Iterable[str] = ()) -> NothingLeft | None:
+        """Turn to the deployment that the router picks; else return why there is none."""
+        chosen = await self._pick(excluded)
+        if not isinstance(chosen, Target):
+            return chosen
         self.target = chosen
         # Before anything is waited for, so that the next choice knows of it.
-        router.began(chosen)
+        self._setup.router.began(chosen)
         self._begun = time.perf_counter()
+        return None
 
-    def _delay(self, error: LASError, failures: int) -> float | None:
-        """Seconds to wait before the next try at this model, or None if there is none."""
-        if self.target.deployment is not None:
-            self._failed.add(self.target.deployment)
-        if failures >= self._max_retries:
-            return None
-        alias = self.target.alias
-        if alias is not None and len(self._failed) < len(self._setup.settings.models[alias].deployments):
+    async def _pick(self, excluded: Iterable[str] = ()) -> Target | NothingLeft:
+        setup, target = self._setup, self.target
+        # Importing the router takes seconds, which no other call on this event loop should have to wait for.
+        router = setup.router if setup.has_router else await asyncio.to_thread(lambda: setup.router)
+        name, overrides = str(target.asked or target.alias), cast("Overrides", dict(target.overrides))
+        return await router.pick(setup.settings, name, overrides, self.body.get("messages"), excluded)
+
+    async def _is_to_try_again(self, error: LASError, failures: int) -> bool:
+        """Whether there is to be another try at this model; after the wait before it, and with where it goes."""
+        if failures >= self._max_retries or is_final(error):
+            return False
+        if self.target.alias is not None:
+            self._failed.add(str(self.target.deployment))
             # Another deployment has other keys, limits and troubles.
-            return None if is_final(error) else 0.0
-        return retry_delay(error, failures)
+            if await self._turn(self._failed) is None:
+                return True
+        delay = retry_delay(error, failures)
+        if delay is None or not await self._is_there_after(delay):
+            return False
+        await asyncio.sleep(delay)
+        return self.target.alias is None or await self._turn() is None
+
+    async def _is_there_after(self, seconds: float) -> bool:
+        """Whether a deployment will take a call then."""
+        left = await self._pick() if self.target.alias is not None else None
+        return left is None or isinstance(left, Target) or (left.seconds is not None and left.seconds <= seconds)
 
     def _fallbacks(self, error: LASError) -> list[str]:
         settings = self._setup.settings

@@ -144,7 +144,7 @@ def models(
 @app.command()
 def providers() -> None:
     """List the providers, and what each still needs."""
-    from las_langchain.catalog import litellm_providers
+    from las_langchain.catalog import model_providers
     from las_langchain.providers import PROVIDERS, missing_variable
 
     settings = _settings()
@@ -155,7 +155,7 @@ def providers() -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
-    others = sorted(litellm_providers() - PROVIDERS.keys())
+    others = sorted(model_providers() - PROVIDERS.keys())
     print(f"\nAnd by their litellm prefix, each with its <PREFIX>_API_KEY: {', '.join(others)}")
 
 

@@ -15,7 +15,7 @@ import httpx
 from las_langchain.catalog import models_of
 from las_langchain.errors import AuthenticationError, ConfigurationError, LASError, ModelNotFoundError
 from las_langchain.listing.asking import address_of, ask
-from las_langchain.listing.models import ListedModel, Source, described, embedded
+from las_langchain.listing.models import ListedModel, Source, aliased, described, embedded
 from las_langchain.listing.rows import LIVE, LiveList
 from las_langchain.listing.sharing import Shared
 from las_langchain.providers import (
@@ -74,7 +74,7 @@ class ModelsLister:
         self._answers: Shared[_Answer] = Shared(_keep, time_limit + 1, clock)
 
     async def list_models(self, settings: LASSettings, provider: str | None = None) -> Listing:
-        """The models of one provider, or of all that can be called.
+        """The models of one provider, or of all that can be called and the settings' aliases.
 
         A provider that does not answer has those that litellm's table lists for it, and an ``error`` that says why.
 
@@ -87,7 +87,9 @@ class ModelsLister:
         """
         names = _callable_now(settings) if provider is None else [known_provider(provider)]
         listed = await asyncio.gather(*[self._listed(name, settings, alone=provider is not None) for name in names])
-        models = [model for found, _ in listed for model in found]
+        aliases = [alias for alias in settings.models if provider is None and "*" not in alias]
+        models = [model for found, _ in listed for model in found if model.id not in aliases]
+        models += [aliased(alias, settings) for alias in aliases]
         models.sort(key=lambda model: (model.provider != "local", model.id))
         return Listing(models, {name: source for name, (_, source) in zip(names, listed, strict=True)})
 

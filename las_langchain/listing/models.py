@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from las_langchain.catalog import model_info
+from las_langchain.prices import Own, own_prices, price_row, public_row
+from las_langchain.providers import split_name
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings
 
-Origin = Literal["live", "litellm", "embedded"]
-"""Where a list is from: the provider itself, litellm's table, or this process."""
+Origin = Literal["live", "litellm", "embedded", "alias"]
+"""Where a list is from: the provider itself, litellm's table, this process, or the settings' aliases."""
 
+_NO_OWN: Own = {}
 # The table's words for what a model can do, and ours.
 _FEATURES = {
     "supports_vision": "vision",
@@ -32,7 +34,7 @@ class ListedModel:
     """One model; None stands for what is not known.
 
     Attributes:
-        id: ``provider/model``, as every call takes it.
+        id: ``provider/model`` or an alias, as every call takes it.
         provider: the provider's name.
         source: where the list is from that names it.
         mode: what it does, such as ``chat``, ``embedding``, ``image_generation`` or ``audio_speech``.
@@ -69,9 +71,9 @@ class Source:
     seconds: float = 0.0
 
 
-def described(provider: str, name: str, source: Origin) -> ListedModel:
-    """The model *name* of *provider*, with what litellm's table says of it."""
-    row = model_info(provider, name)
+def described(provider: str, name: str, source: Origin, own: Own = _NO_OWN) -> ListedModel:
+    """The model *name* of *provider*, with what litellm's table says of it, or *own*, its own prices."""
+    row, prices = public_row(provider, name, own), price_row(provider, name, own)
     return ListedModel(
         id=f"{provider}/{name}",
         provider=provider,
@@ -79,10 +81,20 @@ def described(provider: str, name: str, source: Origin) -> ListedModel:
         mode=row.get("mode"),
         context_tokens=_number(row.get("max_input_tokens")),
         max_output_tokens=_number(row.get("max_output_tokens")),
-        input_usd_per_million=_per_million(row.get("input_cost_per_token")),
-        output_usd_per_million=_per_million(row.get("output_cost_per_token")),
+        input_usd_per_million=_per_million(prices.get("input_cost_per_token")),
+        output_usd_per_million=_per_million(prices.get("output_cost_per_token")),
         features=tuple(ours for theirs, ours in _FEATURES.items() if row.get(theirs)),
     )
+
+
+def aliased(alias: str, settings: LASSettings) -> ListedModel:
+    """An alias, as its first deployment is."""
+    provider, name = split_name(alias, settings)
+    if provider == "local":
+        return replace(embedded(f"local/{name}", settings), id=alias, source="alias")
+    first = settings.models[alias].deployments[0]
+    own = own_prices(first.routing.model_info, first.options)
+    return replace(described(provider, name, "alias", own), id=alias)
 
 
 def embedded(model: str, settings: LASSettings) -> ListedModel:

@@ -114,7 +114,7 @@ def answer_cost(response: Json, target: Target) -> float | None:
     """What an answer cost in US dollars: nothing out of the cache; None where the price is not known."""
     if response.get("cache_hit"):
         return 0.0
-    return cost_of(target.id, response.get("usage"), response.get("service_tier"))
+    return cost_of(target.id, response.get("usage"), response.get("service_tier"), target.prices)
 
 
 def response_metadata(response: Json, target: Target) -> Json:

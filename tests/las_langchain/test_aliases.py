@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from las_langchain.errors import (
     BadRequestError,
     ConfigurationError,
     ModelNotFoundError,
+    RateLimitError,
     ServiceUnavailableError,
 )
 from las_langchain.service import LiteLLMService
@@ -118,6 +120,62 @@ def test_all_left_alone_is_said(two: Json, upstream: FakeOpenAI, second: FakeOpe
     assert 0 < error.value.retry_after <= 60
 
 
+def test_the_next_order_is_asked_where_the_first_fails(two: Json, upstream: FakeOpenAI, second: FakeOpenAI) -> None:
+    first, other = two["fast"]["deployments"]
+    two["fast"]["deployments"] = [other, {"model": first, "routing": {"order": 1}}]
+    upstream.enqueue(Reply(status=500))
+    service = service_with(two, max_retries=1)
+    for _ in range(4):
+        service.complete(service.target("fast"), BODY)
+    assert asked(upstream, second) == [4, 1]
+
+
+def test_the_only_one_that_is_left_is_asked_again_when_it_says(two: Json, upstream: FakeOpenAI) -> None:
+    # The other deployment has no key.
+    models = {"any": {"deployments": ["openai/gpt-4o", "groq/llama-3.3-70b-versatile"]}}
+    service = service_with(models, max_retries=2)
+    service.complete(service.target("any"), BODY)
+    upstream.enqueue(*[Reply(status=503, headers={"retry-after": "0.5"})] * 2)
+    begun = time.monotonic()
+    service.complete(service.target("any"), BODY)
+    assert time.monotonic() - begun >= 1
+    assert len(upstream.requests) == 4
+
+
+def test_a_deployment_is_left_alone_until_it_says(two: Json, upstream: FakeOpenAI, second: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(status=429, headers={"retry-after": "60"}))
+    service = service_with(two, max_retries=1, routing={"cooldown_time": 0.1})
+    while not upstream.requests:
+        service.complete(service.target("fast"), BODY)
+    time.sleep(0.2)
+    for _ in range(8):
+        service.complete(service.target("fast"), BODY)
+    assert len(upstream.requests) == 1
+
+
+def test_a_deployment_has_a_cooldown_of_its_own(two: Json, upstream: FakeOpenAI, second: FakeOpenAI) -> None:
+    first, other = two["fast"]["deployments"]
+    two["fast"]["deployments"] = [{"model": first, "routing": {"cooldown_time": 60}}, other]
+    upstream.enqueue(Reply(status=500))
+    service = service_with(two, max_retries=1, routing={"allowed_fails": 0, "cooldown_time": 0.1})
+    while not upstream.requests:
+        service.complete(service.target("fast"), BODY)
+    time.sleep(0.2)
+    for _ in range(8):
+        service.complete(service.target("fast"), BODY)
+    assert len(upstream.requests) == 1
+
+
+def test_without_a_cooldown_none_is_left_alone(two: Json, upstream: FakeOpenAI, second: FakeOpenAI) -> None:
+    for double in (upstream, second):
+        double.enqueue(*[Reply(status=429, headers={"retry-after": "60"})] * 60)
+    service = service_with(two, max_retries=0, routing={"allowed_fails": 0, "cooldown_time": 0})
+    for _ in range(4):
+        with pytest.raises(RateLimitError):
+            service.complete(service.target("fast"), BODY)
+    assert sum(asked(upstream, second)) == 4
+
+
 def test_fallbacks_are_asked_in_order(two: Json, upstream: FakeOpenAI, second: FakeOpenAI) -> None:
     for double in (upstream, second):
         double.enqueue(*[Reply(status=500)] * 4)
@@ -212,11 +270,29 @@ def test_a_misspelt_alias_is_told(two: Json) -> None:
         ({"deployments": ["openia/gpt-4o"]}, "did you mean 'openai'"),
         ({"deployments": ["openai/gpt-4o"], "fallbacks": ["openia/gpt-4o"]}, "did you mean 'openai'"),
         ({"deployments": [{"model": "openai/gpt-4o", "wieght": 1}]}, "wieght"),
+        ({"deployments": [{"model": "openai/gpt-4o", "routing": {"model_info": 5}}]}, "routing.model_info"),
+        ({"deployments": [{"model": "openai/gpt-4o", "options": {"input_cost_per_token": "x"}}]}, "expected a price"),
+        ({"deployments": [{"model": "openai/gpt-4o", "routing": {"max_budget": 1}}]}, "routing.max_budget"),
+        ({"deployments": [{"model": "openai/gpt-4o", "api_key": "sk-1\n"}]}, "api_key: has a line break"),
+        ({"deployments": [{"model": "openai/gpt-4o", "base_url": "http://host:99999"}]}, "expected an address"),
+        ({"deployments": [{"model": "openai/gpt-4o", "options": {"extra_headers": {"x": "\n"}}}]}, "line break"),
     ],
 )
 def test_wrong_entries_are_refused_at_the_start(entry: Json, text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         service_with({"fast": entry})
+
+
+def test_what_litellms_router_does_not_take_is_said_in_one_line() -> None:
+    named = {"model": "local/smollm2-135m-instruct", "routing": {"model_info": {"tier": "gold"}}}
+    service = service_with({"fast": {"deployments": [named]}})
+    with pytest.raises(ConfigurationError, match=r"^models: litellm makes no Router of the aliases: .* tier .*$"):
+        service.complete(service.target("fast"), BODY)
+
+
+def test_default_fallbacks_are_checked_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"\[routing\]: Unknown provider 'openia'.*did you mean 'openai'"):
+        service_with({}, routing={"default_fallbacks": ["openia/gpt-4o"]})
 
 
 YAML = """
@@ -261,7 +337,7 @@ def test_litellms_own_file_is_read_as_it_is(
 ) -> None:
     service = LiteLLMService(load_settings())
     assert service.settings.max_retries == 1
-    assert "ignored: general_settings, litellm_settings.drop_params" in caplog.text
+    assert "ignored: general_settings" in caplog.text
     for name in ("fast", "quick"):
         for _ in range(12):
             service.complete(service.target(name), BODY)
@@ -287,7 +363,9 @@ def test_a_request_overrules_a_deployments_defaults(yaml_file: Path, upstream: F
         ("model_list: [{model_name: x}]", r"model_list\[0\]: needs model_name and litellm_params.model"),
         ("model_list: [{model_name: x, litellm_params: {model: openai/a, api_key: os.environ/NOPE}}]", "set NOPE"),
         ("router_settings: {model_group_alias: {a: b}}", "'b' is not in model_list"),
-        ("router_settings: {routing_strategy: fastest}", "routing.strategy"),
+        ("model_list: [{model_name: x, litellm_params: {model: a}, model_info: 5}]", "model_info: expected a table"),
+        ("include: other.yaml", "include: expected a list of files"),
+        ("include: [missing.yaml]", "missing.yaml cannot be read"),
     ],
 )
 def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, text: str, expected: str) -> None:
@@ -350,6 +428,12 @@ def test_a_star_stands_for_what_it_matched(upstream: FakeOpenAI) -> None:
     for name in ("my-gpt-4o", "team/openai/gpt-4o"):
         service.complete(service.target(name), BODY)
         assert upstream.last.body["model"] == "gpt-4o"
+
+
+def test_each_star_stands_for_its_own_part(upstream: FakeOpenAI) -> None:
+    service = service_with({"the-*-of-*": {"deployments": ["openai/*-*"]}})
+    service.complete(service.target("the-gpt-of-4o"), BODY)
+    assert upstream.last.body["model"] == "gpt-4o"
 
 
 def test_a_cached_answer_is_of_the_deployments_that_there_are(upstream: FakeOpenAI) -> None:

@@ -445,3 +445,30 @@ def test_a_stream_that_breaks_is_charged_what_came(make: Make, upstream: FakeOpe
     (row,) = rows(service)
     assert (row["status"], row["tokens_estimated"]) == ("error", True)
     assert row["cost_usd"] > 0
+
+
+PRICED: dict[str, Json] = {
+    "in options": {"options": {"input_cost_per_token": "1e-3", "output_cost_per_token": 2e-3}},
+    "in model_info": {"routing": {"model_info": {"input_cost_per_token": 1e-3, "output_cost_per_token": 2e-3}}},
+}
+
+
+@pytest.mark.parametrize("own", PRICED.values(), ids=PRICED)
+def test_a_deployment_has_prices_of_its_own(make: Make, own: Json) -> None:
+    service = make(models={"dear": {"deployments": [{"model": "openai/gpt-4o", **own}]}}, budget=0.001)
+    answer = ChatLAS(model="dear", service=service).invoke("hello there")
+    assert answer.usage_metadata is not None
+    cost = answer.usage_metadata["input_tokens"] * 1e-3 + answer.usage_metadata["output_tokens"] * 2e-3
+    assert answer.response_metadata["cost"] == pytest.approx(cost)
+    assert [row["cost_usd"] for row in rows(service)] == [pytest.approx(cost)]
+    with pytest.raises(BudgetExceededError):
+        service.complete(service.target("dear"), BODY)
+
+
+def test_a_base_model_says_what_an_unlisted_one_costs(make: Make) -> None:
+    named = {"model": "openai/fake-model", "routing": {"model_info": {"base_model": "gpt-4o"}}}
+    service = make(models={"based": {"deployments": [named]}, "plain": {"deployments": ["openai/fake-model"]}})
+    for alias in ("plain", "based"):
+        service.complete(service.target(alias), BODY)
+        list(service.stream(service.target(alias), BODY))
+    assert sorted(row["cost_usd"] is None for row in rows(service)) == [False, False, True, True]

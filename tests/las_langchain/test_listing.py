@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -99,6 +100,27 @@ async def test_every_provider_that_can_be_called_is_asked(server: Upstream) -> N
         "ollama": (None, f"Ollama at {CLOSED} cannot be reached; OLLAMA_BASE_URL sets its address"),
         "vllm": (None, f"vLLM at {CLOSED}/v1 cannot be reached; VLLM_BASE_URL sets its address"),
     }
+
+
+async def test_aliases_are_models_too(server: Upstream) -> None:
+    own = {"model": "openai/brand-new", "options": {"input_cost_per_token": 2e-6}}
+    models = {
+        "fast": {"deployments": ["openai/gpt-4o", "groq/x"]},
+        "here": {"deployments": ["local/smollm2-135m-instruct"]},
+        "openai/brand-new": {"deployments": [own]},
+        "openai/*": {"deployments": ["openai/*"]},
+    }
+    settings = openai_at(server.url)
+    settings = load_settings(providers=settings.providers, models=models)
+    listing = await list_models(settings)
+    assert ids_of(listing) == [
+        "here", "local/all-minilm-l6-v2", "local/smollm2-135m-instruct", "fast", "openai/brand-new", "openai/gpt-4o",
+    ]  # fmt: skip
+    found = {model.id: model for model in listing.models}
+    assert found["fast"] == replace(found["openai/gpt-4o"], id="fast", source="alias")
+    assert (found["here"].provider, found["here"].source) == ("local", "alias")
+    assert (found["openai/brand-new"].source, found["openai/brand-new"].input_usd_per_million) == ("alias", 2)
+    assert "fast" not in ids_of(await list_models(settings, "openai"))
 
 
 async def test_embedded_models_are_described_as_they_are_set_up() -> None:
@@ -335,9 +357,10 @@ async def test_an_address_keeps_its_query(server: Upstream) -> None:
     assert (server.last.path, server.last.query) == ("/v1/models", {"tenant": "one"})
 
 
-async def test_a_header_that_cannot_be_sent_is_said_without_it(server: Upstream) -> None:
-    for entry in ({"headers": {"x-note": f"{KEY}\r\ny: 1"}}, {"headers": {"x-note": f"{KEY}€"}}, {"api_key": "k\ney"}):
-        listing = await list_models(openai_at(server.url, **entry), "openai")
+async def test_a_key_that_cannot_be_sent_is_said_without_it(server: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in (f"{KEY}\r\ny: 1", f"{KEY}€"):
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        listing = await list_models(openai_at(server.url, api_key=None), "openai")
         assert listing.sources["openai"].error == MALFORMED
     assert server.requests == []
 

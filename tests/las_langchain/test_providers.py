@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from las_langchain import catalog
 from las_langchain.errors import AuthenticationError, ModelNotFoundError
+from las_langchain.provider_list import list_providers
 from las_langchain.providers import (
     PROVIDERS,
     available_models,
@@ -139,3 +140,11 @@ def test_the_catalog_knows_prices_without_importing_litellm() -> None:
     assert "sample_spec" not in catalog.model_table()
     assert "ai21" in catalog.litellm_providers()
     assert "las_langchain.transports.litellm" in sys.modules or "litellm" not in sys.modules
+
+
+def test_what_serves_no_models_is_not_listed() -> None:
+    listed = {info.name for info in list_providers(load_settings())}
+    assert {"nano-gpt", "parasail", "modelscope", "elevenlabs", "voyage"} <= listed
+    assert listed.isdisjoint({"nanogpt", "tavily", "duckduckgo", "text", "pg_vector", "mongodb", "aws_textract"})
+    with pytest.raises(ModelNotFoundError, match="Unknown provider 'tavily'"):
+        resolve("tavily/search", load_settings())

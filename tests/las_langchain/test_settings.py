@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -129,3 +130,21 @@ def test_a_dotenv_that_is_no_text_is_named() -> None:
     Path(".env").write_bytes(b"LAS_MODEL=\xff\xfe\n")
     with pytest.raises(ConfigurationError, match=r"^.env cannot be read: .* it must be text in UTF-8$"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"providers": {"openai": {"api_key": "sk-1\r\nX-Evil: 1"}}}, "providers.openai.api_key: has a line break"),
+        ({"providers": {"openai": {"api_key": "ключ"}}}, "no header can hold"),
+        ({"providers": {"openai": {"headers": {"x-team": "a\nb"}}}}, "no header can hold"),
+        ({"providers": {"openai": {"headers": {"x team": "a"}}}}, "expected the name of a header"),
+        ({"providers": {"openai": {"base_url": "http://host:port/v1"}}}, "expected an address"),
+        ({"providers": {"openai": {"options": {"input_cost_per_token": -1}}}}, "expected a price"),
+        ({"budgets": {"me": -1}}, "budgets.me"),
+    ],
+)
+def test_what_cannot_be_sent_or_counted_is_refused_at_the_start(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text) as error:
+        load_settings(**values)
+    assert "sk-1" not in str(error.value)

@@ -11,6 +11,7 @@ from typing import Any
 import litellm
 from litellm.litellm_core_utils.litellm_logging import set_callbacks
 
+from las_langchain.catalog import litellm_callbacks
 from las_langchain.errors import ConfigurationError
 from las_langchain.settings import nearest
 
@@ -98,7 +99,7 @@ def _binds(signature: inspect.Signature, count: int) -> bool:
 
 
 def _check_known(name: str) -> None:
-    known = {*litellm._known_custom_logger_compatible_callbacks, *_NAMES, *_PACKAGES}
+    known = litellm_callbacks()
     if name not in known:
         raise ConfigurationError(f"callbacks: litellm knows no {name!r}{nearest(name, known)}", param="callbacks")
 
@@ -112,8 +113,6 @@ def _check_installed(name: Any) -> None:
         )
 
 
-# Those that litellm handles by name without a class; it has no list of them.
-_NAMES = frozenset("helicone athina promptlayer dynamodb s3 greenscale traceloop".split())
 _PACKAGES = {
     "langfuse": "langfuse",
     "lunary": "lunary",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -141,11 +144,11 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     headers = getattr(error, "litellm_response_headers", None) or {}
     translated = kind(
         _text(error, kind, target),
-        param=_if_text(getattr(error, "param", None)),
-        code=_code(error, kind),
+        param=_if_text(getattr(error, "param", None), target),
+        code=_code(error, kind, target),
         provider=target.provider,
         status_code=status,
-        retry_after=_seconds(headers.get("retry-after") or _advised(str(error))),
+        retry_after=_retry_after(headers, str(error)),
     )
     # What litellm's users read from its exceptions.
     translated.__dict__.update(llm_provider=target.provider, model=target.model)
@@ -265,11 +268,17 @@ def _reason(error: Exception, target: Target) -> str:
     for noise in _APPENDED:
         first = first.partition(noise)[0]
     said = _OPENROUTER.sub(r"\1", _PREFIXES.sub("", first).strip())
-    reason = errors.masked(_without_advice(_in_body(said)))[:500]
+    return _without_secrets(_without_advice(_in_body(said)), target)[:500]
+
+
+def _without_secrets(text: str, target: Target) -> str:
+    """*text* without what a provider may repeat of the request's keys."""
+    text = errors.masked(text)
     given = (*target.headers.values(), *(value for name, value in target.options.items() if _SECRET.search(name)))
     for secret in (value for value in given if isinstance(value, str) and len(value) >= _SECRET_LENGTH):
-        reason = reason.replace(secret, "***")
-    return reason.replace(target.api_key.get_secret_value(), "***") if target.api_key else reason
+        text = text.replace(secret, "***")
+    key = target.api_key.get_secret_value() if target.api_key else ""
+    return text.replace(key, "***") if key else text
 
 
 def _in_body(text: str) -> str:
@@ -309,9 +318,9 @@ def _title(target: Target) -> str:
     return row.title if row else target.provider
 
 
-def _code(error: Exception, kind: type[errors.LASError]) -> str | None:
-    code = _said_code(error)
-    return code if isinstance(code, str) and not code.isdigit() else kind.code
+def _code(error: Exception, kind: type[errors.LASError], target: Target) -> str | None:
+    code = _if_text(_said_code(error), target)
+    return kind.code if code is None or code.isdigit() else code
 
 
 def _said_code(error: Exception) -> Any:
@@ -319,17 +328,27 @@ def _said_code(error: Exception) -> Any:
     return body.get("code") if isinstance(body, dict) else getattr(error, "code", None)
 
 
-def _if_text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _if_text(value: Any, target: Target) -> str | None:
+    return _without_secrets(value, target) if isinstance(value, str) else None
 
 
-def _advised(text: str) -> str | None:
-    found = _ADVICE.search(text)
-    return found[1] if found else None
+def _retry_after(headers: Mapping[str, str], text: str) -> float | None:
+    """The seconds after which the provider wants to be asked again, by its headers or by its error."""
+    milliseconds = _seconds(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    advice = _ADVICE.search(text)
+    return _seconds(headers.get("retry-after") or (advice and advice[1]))
 
 
 def _seconds(value: str | None) -> float | None:
-    try:
-        return max(0.0, float(value)) if value else None
-    except ValueError:
+    """A number, or what is left until a date as HTTP writes it; None for all else."""
+    if not value:
         return None
+    with contextlib.suppress(ValueError):
+        number = float(value)
+        return max(0.0, number) if math.isfinite(number) else None
+    with contextlib.suppress(ValueError, TypeError):
+        date = parsedate_to_datetime(value)
+        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return None

@@ -6,6 +6,8 @@ import contextlib
 import pickle
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import litellm
@@ -149,6 +151,46 @@ def test_keys_that_the_provider_echoes_are_removed(target: Target, upstream: Fak
     assert "***" in text
     assert "abcdefgh" not in text
     assert UPSTREAM_KEY not in text
+
+
+def test_a_key_in_the_code_or_the_param_of_an_error_is_removed(target: Target, upstream: FakeOpenAI) -> None:
+    wrong = {"message": "No", "type": "x", "param": f"key {UPSTREAM_KEY}", "code": f"bad {UPSTREAM_KEY}"}
+    upstream.enqueue(Reply(status=400, error=wrong))
+    with pytest.raises(errors.BadRequestError) as error:
+        transport.complete(target, BODY)
+    assert (error.value.param, error.value.code) == ("key ***", "bad ***")
+    assert UPSTREAM_KEY not in repr(error.value.__dict__)
+
+
+def _in_an_hour() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "bounds"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "9"}, (1.5, 1.5)),
+        ({"retry-after": "2.5"}, (2.5, 2.5)),
+        ({"retry-after": _in_an_hour()}, (1, 3600)),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, (0, 0)),
+    ],
+)
+def test_when_to_come_back_is_understood_in_every_form(
+    target: Target, upstream: FakeOpenAI, headers: dict[str, str], bounds: tuple[float, float]
+) -> None:
+    upstream.enqueue(Reply(status=429, headers=headers))
+    with pytest.raises(errors.RateLimitError) as error:
+        transport.complete(target, BODY)
+    assert error.value.retry_after is not None
+    assert bounds[0] <= error.value.retry_after <= bounds[1]
+
+
+@pytest.mark.parametrize("value", ["soon", "nan", "inf", "Wed, 99 Foo"])
+def test_what_says_no_time_is_no_time(target: Target, upstream: FakeOpenAI, value: str) -> None:
+    upstream.enqueue(Reply(status=429, headers={"retry-after": value}))
+    with pytest.raises(errors.RateLimitError) as error:
+        transport.complete(target, BODY)
+    assert error.value.retry_after is None
 
 
 @pytest.mark.parametrize("after", [1, 3, 5])
