@@ -27,25 +27,29 @@ def litellm_providers() -> frozenset[str]:
     """litellm's own names of its providers, such as ``mistral`` or ``hosted_vllm``: the prefixes of their models.
 
     Raises:
-        ModuleNotFoundError: litellm is not installed, or is of a version that names them elsewhere.
+        ModuleNotFoundError: litellm is not installed.
     """
     listed = re.search(r"^class LlmProviders\(.*?^(?=\S)", _text("types/utils.py"), re.DOTALL | re.MULTILINE)
     named = re.findall(r'^    [A-Z][A-Z0-9_]* = "([^"]+)"', listed[0], re.MULTILINE) if listed else []
-    if not named:
-        raise ModuleNotFoundError("this version of litellm is not known here: pip install 'litellm<2'")
-    return frozenset({*named, *orjson.loads(_text("llms/openai_like/providers.json"))})
+    # A version that names them elsewhere still has them, most of them, in its table of endpoints.
+    return frozenset({*(named or _endpoints()), *orjson.loads(_text("llms/openai_like/providers.json"))})
 
 
 @cache
 def model_providers() -> frozenset[str]:
     """Those of :func:`litellm_providers` that have models to chat with, to embed, to speak or to listen."""
-    endpoints = orjson.loads(_text("provider_endpoints_support_backup.json"))["providers"]
-    able = {name: {key for key, can in row["endpoints"].items() if can} for name, row in endpoints.items()}
+    able = {name: {key for key, can in row["endpoints"].items() if can} for name, row in _endpoints().items()}
     for row in model_table().values():
         able.setdefault(row.get("litellm_provider", ""), set()).add(row.get("mode", "chat"))
     known = litellm_providers() - _NO_MODELS
     # Of many new ones litellm says no more than the name.
     return frozenset(name for name in known if not able.get(name) or not _OURS.isdisjoint(able[name]))
+
+
+def _endpoints() -> dict[str, dict[str, Any]]:
+    """What each provider can be asked for, by its name."""
+    table: dict[str, dict[str, Any]] = orjson.loads(_text("provider_endpoints_support_backup.json"))["providers"]
+    return table
 
 
 # As litellm's two tables call what calls can be made for.

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # A test module that imports litellm before the package does must not send it to the network for prices.
@@ -21,6 +22,10 @@ from las_langchain.transports.local.weights import EMBEDDED
 from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI
 from tests.media import MediaProxy
+
+# A machine that is busy with other tests is no failure.
+hypothesis.settings.register_profile("las", deadline=None)
+hypothesis.settings.load_profile("las")
 
 UPSTREAM_KEY = "sk-upstream-secret-0123456789"
 
