@@ -105,17 +105,20 @@ class _Rates:
         stored = read.get("cache_creation_tokens") or usage.get("cache_creation_input_tokens") or 0
         hour = (read.get("cache_creation_token_details") or {}).get("ephemeral_1h_input_tokens") or 0
         thought, spoken = written.get("reasoning_tokens") or 0, written.get("audio_tokens") or 0
+        seen, drawn = read.get("image_tokens") or 0, written.get("image_tokens") or 0
         asked, said = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
         price_in, price_out = self._rate("input_cost_per_token", 0.0), self._rate("output_cost_per_token", 0.0)
         return (
-            max(0, asked - cached - stored - heard) * price_in
+            max(0, asked - cached - stored - heard - seen) * price_in
             + cached * self._rate("cache_read_input_token_cost", self._rate("input_cost_per_token_cache_hit", price_in))
             + max(0, stored - hour) * self._rate("cache_creation_input_token_cost", price_in)
             + hour * self._rate("cache_creation_input_token_cost_above_1hr", price_in)
             + heard * self._rate("input_cost_per_audio_token", price_in)
-            + max(0, said - thought - spoken) * price_out
+            + seen * self._rate("input_cost_per_image_token", price_in)
+            + max(0, said - thought - spoken - drawn) * price_out
             + thought * self._rate("output_cost_per_reasoning_token", price_out)
             + spoken * self._rate("output_cost_per_audio_token", price_out)
+            + drawn * self._rate("output_cost_per_image_token", price_out)
         )
 
     def _rate(self, key: str, default: float) -> float:

@@ -49,6 +49,20 @@ def test_caches_and_audio_have_their_own_prices() -> None:
     assert (cost_of("openai/gpt-audio", heard) or 0) > (cost_of("openai/gpt-audio", plain) or 0)
 
 
+@pytest.mark.parametrize("model", ["gemini/gemini-2.5-flash-image", "gemini/gemini-3-pro-image-preview"])
+def test_pictures_have_their_own_prices(model: str) -> None:
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 1300,
+        "total_tokens": 1310,
+        "completion_tokens_details": {"text_tokens": 10, "image_tokens": 1290},
+    }
+    response = litellm.ModelResponse(model=model, usage=litellm.Usage(**usage))
+    expected = litellm.completion_cost(completion_response=response, model=model)
+    assert expected > 0.03
+    assert cost_of(model, usage) == pytest.approx(expected)
+
+
 def test_an_hour_in_the_cache_costs_more() -> None:
     details = {"cache_creation_tokens": 200, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 200}}
     usage = {"prompt_tokens": 200, "completion_tokens": 0, "prompt_tokens_details": details}
