@@ -40,6 +40,8 @@ EMBEDDED_CHAT = "local/smollm2-135m-instruct"
 EMBEDDED_EMBEDDINGS = "local/all-minilm-l6-v2"
 STORED = "settings.json"
 """The file in the data folder that keeps what is changed at run time."""
+_LONGEST_NAME = 100
+"""Letters of a name that errors repeat."""
 
 
 class LASSettings(BaseSettings):
@@ -135,7 +137,7 @@ class LASSettings(BaseSettings):
 
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         named = spelled_out(values)
         _refuse_unknown(named, type(self).model_fields, "arguments")
         try:
@@ -164,7 +166,7 @@ class LASSettings(BaseSettings):
         ollama = self.providers.get("ollama")
         return ollama.base_url if ollama else None
 
-    def updated(self, **changes: Any) -> LASSettings:
+    def updated(self, /, **changes: Any) -> LASSettings:
         """These settings with *changes*, checked; neither the environment nor a file is read again.
 
         Args:
@@ -273,7 +275,7 @@ _CANDIDATE: ContextVar[dict[str, Any]] = ContextVar("las_stored_settings")
 
 
 def _explained(error: ErrorDetails) -> ConfigurationError:
-    where = ".".join(str(part) for part in error["loc"])
+    where = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"])
     table = error["loc"][0] in TABLES
     unknown, reason = error["type"] == "extra_forbidden", error["msg"].removeprefix("Value error, ")
     return ConfigurationError(
@@ -381,7 +383,8 @@ def local_chat_model(path: Path | None) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suffix for error messages: ``"; did you mean 'temperature'?"``, or nothing if no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.65)
+    # Comparing takes the square of the length.
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], list(known), n=1, cutoff=0.65)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -389,4 +392,5 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> N
     known = list(known)
     for name in names:
         if name not in known:
-            raise ConfigurationError(f"Unknown setting {name!r} in {where}{nearest(name, known)}", param=name)
+            shown = name[:_LONGEST_NAME]
+            raise ConfigurationError(f"Unknown setting {shown!r} in {where}{nearest(name, known)}", param=shown)

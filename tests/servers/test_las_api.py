@@ -174,6 +174,7 @@ BAD: list[tuple[str, str, Any, int, str | None]] = [
     ("GET", "/usage?since=yesterday", None, 400, "since"),
     ("GET", "/usage?limit=-1", None, 400, "limit"),
     ("PATCH", "/config", {"temprature": 1}, 400, "temprature"),
+    ("PATCH", "/config", {"self": 1}, 400, "self"),
     ("PATCH", "/config", {"temperature": "hot"}, 400, "temperature"),
     ("PATCH", "/config", {"providers": {"opnai": {"api_key": "x"}}}, 400, "providers"),
     ("PATCH", "/config", {"port": 1}, 409, "port"),
