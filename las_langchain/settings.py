@@ -13,14 +13,24 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, to_json
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -100,7 +110,7 @@ class LASSettings(BaseSettings):
     budget_per_key: float | None = Field(
         None, ge=0, description="What the calls of one caller's key may cost in a period, in US dollars"
     )
-    budgets: dict[str, float] = Field(
+    budgets: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict, description="Budgets of single keys, by key id, in US dollars (las.toml only)"
     )
     budget_period: Literal["day", "month", "forever"] = Field(
@@ -215,7 +225,7 @@ class LASSettings(BaseSettings):
         named = [init_settings, env_settings, dotenv_settings]
         folder = _first("data_dir", [*named, *toml]) or _data_dir()
         candidate = _CANDIDATE.get(None)
-        stored = InitSettingsSource(settings_cls, _read_stored(Path(folder)) if candidate is None else candidate)
+        stored = InitSettingsSource(settings_cls, read_stored(Path(folder)) if candidate is None else candidate)
         proxys = _first("litellm_config", [*named, *toml])
         litellm = InitSettingsSource(settings_cls, _read_proxys(Path(proxys)) if proxys else {})
         return (*named, stored, *toml, litellm)
@@ -296,17 +306,48 @@ def merged_entries(table: str, current: Any, changes: Any) -> dict[str, Any]:
     """
     if not isinstance(changes, Mapping):
         raise ConfigurationError(f"{table}: expected a table, not {type(changes).__name__}", param=table)
-    result = _as_table(current) or {}
+    result = as_table(current) or {}
     for name, change in changes.items():
-        before = _as_table(result.get(name)) if table == "providers" else None
+        before = as_table(result.get(name)) if table == "providers" else None
         result[name] = {**before, **change} if before is not None and isinstance(change, Mapping) else change
     return {name: value for name, value in result.items() if value is not None}
 
 
-def _as_table(value: Any) -> dict[str, Any] | None:
+def as_table(value: Any) -> dict[str, Any] | None:
+    """The entries of a table, which may be a model; None: *value* is no table."""
     if isinstance(value, BaseModel):
         return {name: getattr(value, name) for name in type(value).model_fields}
     return dict(value) if isinstance(value, Mapping) else None
+
+
+def check_types(changes: Mapping[str, Any]) -> None:
+    """Check that *changes*, which came as JSON, are of the settings' own types: neither true nor "1" is a number.
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    # None takes an entry away.
+    entries = {
+        name: {key: entry for key, entry in change.items() if entry is not None}
+        if name in TABLES and isinstance(change, Mapping)
+        else change
+        for name, change in changes.items()
+    }
+    try:
+        _plain_model().model_validate_json(to_json(entries, fallback=_revealed), strict=True)
+    except ValidationError as error:
+        raise _explained(error.errors()[0]) from None
+
+
+@cache
+def _plain_model() -> type[BaseModel]:
+    """The settings' fields as a model that reads nothing but what it is given."""
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in LASSettings.model_fields.items()}
+    return create_model("Settings", __config__=ConfigDict(allow_inf_nan=False), **fields)
+
+
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def spelled_out(values: Mapping[str, Any], default_provider: Any = None) -> dict[str, Any]:
@@ -332,7 +373,12 @@ def _data_dir() -> Path:
     return Path(platformdirs.user_data_dir("las-langchain", appauthor=False))
 
 
-def _read_stored(folder: Path) -> dict[str, Any]:
+def read_stored(folder: Path) -> dict[str, Any]:
+    """What was changed at run time, by earlier processes too.
+
+    Raises:
+        ConfigurationError: the file in the data folder *folder* cannot be read.
+    """
     path = folder / STORED
     try:
         stored = orjson.loads(path.read_bytes())

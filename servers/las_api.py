@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from dataclasses import asdict
 from datetime import date
@@ -33,7 +32,8 @@ from servers.las_schemas import (
     VisionRequest,
 )
 from servers.requests import parse, unless_gone
-from servers.stored import change, shown
+from servers.shown import shown
+from servers.stored import change
 
 Json = dict[str, Any]
 PREFIX = "/api/v1/litellm"
@@ -41,7 +41,6 @@ _MOST_CHANGES = 1_000_000
 _TESTED = {"ok": True, "provider": "openai", "model": "openai/gpt-4o", "seconds": 0.41, "error": None}
 
 routes = APIRouter(prefix=PREFIX, tags=["LAS"], default_response_class=Response)
-_CHANGING = threading.Lock()
 
 
 @routes.post("/chat/completions", openapi_extra=documented(ChatRequest), responses=answered(CHAT_ANSWER))
@@ -224,8 +223,7 @@ async def change_config(request: Request, service: Service) -> Response:
     """Change settings: all or, if one is wrong, none. They hold for calls from now on, and after a restart."""
     changes = await parse(ConfigChanges, request, most=_MOST_CHANGES)
     # Checking it may import litellm, and keeping it waits for the disk.
-    changed = await asyncio.to_thread(change, service, changes.model_extra or {}, _CHANGING)
-    return json_response(shown(changed))
+    return json_response(await asyncio.to_thread(change, service, changes.model_extra or {}))
 
 
 @routes.get(

@@ -85,6 +85,12 @@ def test_numbers_that_are_not_finite_are_named(http: httpx.Client, number: str, 
     assert "finite number" in answer.json()["error"]["message"]
 
 
+def test_settings_take_no_such_numbers_either(http: httpx.Client) -> None:
+    content = '{"providers": {"openai": {"options": {"x": NaN}}}}'
+    answer = http.patch("/config", content=content, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "providers.openai.options.x")
+
+
 def test_texts_may_look_like_such_numbers() -> None:
     body = {"a": "NaN Infinity 1e999" + "0" * 400, "b": 1e308, "c": 10**25}
     assert decoded(json.dumps(body).encode()) == body

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from las_langchain.settings import load_settings
-from servers.stored import shown
+from servers.shown import shown
 from tests.conftest import UPSTREAM_KEY, Server
 from tests.fake_openai import FakeOpenAI, Reply
 
