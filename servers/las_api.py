@@ -15,11 +15,13 @@ from starlette.responses import Response
 import las_langchain
 from las_langchain.call_options import chosen_model
 from las_langchain.errors import ConfigurationError, LASError
+from las_langchain.listing.models import Source
+from las_langchain.provider_list import ProviderInfo
 from las_langchain.providers import PROVIDERS
 from las_langchain.usage import Group, Ledger
 from servers.answers import chat_response, json_response
 from servers.deps import OnThisMachine, Service
-from servers.documents import CHAT_ANSWER, EMBEDDINGS_ANSWER, answered, documented
+from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
 from servers.forms import read_form
 from servers.las_schemas import (
     ChatRequest,
@@ -43,7 +45,11 @@ _TESTED = {"ok": True, "provider": "openai", "model": "openai/gpt-4o", "seconds"
 routes = APIRouter(prefix=PREFIX, tags=["LAS"], default_response_class=Response)
 
 
-@routes.post("/chat/completions", openapi_extra=documented(ChatRequest), responses=answered(CHAT_ANSWER))
+@routes.post(
+    "/chat/completions",
+    openapi_extra=documented(ChatRequest),
+    responses=answered(CHAT_ANSWER, wrong=TOO_HOT, events=CHAT_EVENTS),
+)
 async def chat_completions(request: Request, service: Service) -> Response:
     """Answer a chat, whole or with ``stream`` as server-sent events; without a model, the default one answers."""
     asked = await parse(ChatRequest, request)
@@ -51,7 +57,11 @@ async def chat_completions(request: Request, service: Service) -> Response:
     return await chat_response(request, service, target, asked.body(), stream=bool(asked.stream))
 
 
-@routes.post("/vision", openapi_extra=documented(VisionRequest), responses=answered(CHAT_ANSWER))
+@routes.post(
+    "/vision",
+    openapi_extra=documented(VisionRequest),
+    responses=answered(CHAT_ANSWER, wrong=("image_url", "expected data:image/…;base64,…")),
+)
 async def vision(request: Request, service: Service) -> Response:
     """Answer a question about images, which are URLs or data URIs."""
     asked = await parse(VisionRequest, request)
@@ -63,7 +73,7 @@ async def vision(request: Request, service: Service) -> Response:
 @routes.post(
     "/embeddings",
     openapi_extra=documented(EmbeddingsRequest),
-    responses=answered(EMBEDDINGS_ANSWER),
+    responses=answered(EMBEDDINGS_ANSWER, wrong=NO_TEXT),
 )
 async def embeddings(request: Request, service: Service) -> Response:
     """Embed one or many texts; without a model, the default embedding model does."""
@@ -75,7 +85,12 @@ async def embeddings(request: Request, service: Service) -> Response:
 @routes.post(
     "/audio/speech",
     openapi_extra=documented(SpeechRequest),
-    responses=answered("(the sound)", media_type="audio/mpeg", description="The sound"),
+    responses=answered(
+        "(the sound)",
+        wrong=("speed", "Input should be less than or equal to 4"),
+        media_type="audio/mpeg",
+        description="The sound",
+    ),
 )
 async def speech(request: Request, service: Service) -> Response:
     """Speak a text: the answer is the sound itself, in the format asked for."""
@@ -87,8 +102,8 @@ async def speech(request: Request, service: Service) -> Response:
 
 @routes.post(
     "/audio/transcriptions",
-    openapi_extra=documented(TranscriptionRequest, media_type="multipart/form-data"),
-    responses=answered({"text": "Hello world"}),
+    openapi_extra=documented(TranscriptionRequest, form=True),
+    responses=answered({"text": "Hello world"}, wrong=("file", "it is empty")),
 )
 async def transcriptions(request: Request, service: Service) -> Response:
     """Write down what a sound says; it is sent as the ``file`` of a form."""
@@ -107,7 +122,8 @@ async def transcriptions(request: Request, service: Service) -> Response:
             "output_cost_usd": 0.005,
             "total_cost_usd": 0.0075,
             "currency": "USD",
-        }
+        },
+        wrong=("input_tokens", "Input should be greater than or equal to 0"),
     ),
 )
 async def estimate_cost(request: Request, service: Service) -> Response:
@@ -161,7 +177,11 @@ async def providers(service: Service) -> Response:
     return json_response({"providers": [asdict(row) for row in service.list_providers()]})
 
 
-@routes.post("/providers/{name}/test", openapi_extra=documented(ProbeRequest), responses=answered(_TESTED))
+@routes.post(
+    "/providers/{name}/test",
+    openapi_extra=documented(ProbeRequest, required=False),
+    responses=answered(_TESTED, wrong=("model", "Input should be a valid string")),
+)
 async def probe_provider(name: str, request: Request, service: Service) -> Response:
     """Ask a provider for one token, and say whether it answered, how fast, and if not, why."""
     asked = await parse(ProbeRequest, request, optional=True)
@@ -184,7 +204,8 @@ async def probe_provider(name: str, request: Request, service: Service) -> Respo
         {
             "by": "model",
             "rows": [{"group": "openai/gpt-4o", "calls": 12, "prompt_tokens": 900, "cost_usd": 0.0063}],
-        }
+        },
+        wrong=("since", "Input should be a valid date or datetime, input is too short"),
     ),
 )
 async def usage(
@@ -217,7 +238,10 @@ async def config(service: Service) -> Response:
     "/config",
     dependencies=[OnThisMachine],
     openapi_extra=documented(ConfigChanges),
-    responses=answered({"settings": {"model": "openai/gpt-4o", "temperature": 0.5}, "fixed": {"port": "…"}}),
+    responses=answered(
+        {"settings": {"model": "openai/gpt-4o", "temperature": 0.5}, "fixed": {"port": "…"}},
+        wrong=("temperature", "Input should be a valid number"),
+    ),
 )
 async def change_config(request: Request, service: Service) -> Response:
     """Change settings: all or, if one is wrong, none. They hold for calls from now on, and after a restart."""
@@ -257,7 +281,7 @@ def _ledger_status(ledger: Ledger | None) -> str:
     return "ok"
 
 
-def _status(row: Any, source: Any) -> Json:
+def _status(row: ProviderInfo, source: Source | None) -> Json:
     if source is not None and source.source == "live":
         return {"status": "ok", "detail": None}
     if row.name == "local":

@@ -154,7 +154,11 @@ class ProbeRequest(_Request):
 
 
 class ConfigChanges(BaseModel):
-    """Settings to change; ``GET config`` has their names. null unsets what may be unset, and takes away an entry."""
+    """Settings to change, by the names that they have under ``settings`` in the answer of ``GET config``.
+
+    ``default_model``, ``<provider>_api_key`` and ``<provider>_base_url`` are understood too. null unsets what may be
+    unset, and takes away an entry of a table. The asterisks of a secret leave it as it is.
+    """
 
     model_config = ConfigDict(
         extra="allow",

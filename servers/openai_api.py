@@ -13,7 +13,7 @@ from las_langchain.errors import ModelNotFoundError
 from las_langchain.providers import available_models
 from servers.answers import chat_response, json_response
 from servers.deps import Service
-from servers.documents import CHAT_ANSWER, EMBEDDINGS_ANSWER, answered, documented
+from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
 from servers.requests import parse, unless_gone
 from servers.schemas import ChatCompletionRequest, EmbeddingRequest
 
@@ -30,7 +30,11 @@ def router(prefix: str) -> APIRouter:
     routes = APIRouter(prefix=prefix, tags=["OpenAI"])
     started = int(time.time())
 
-    @routes.post("/chat/completions", openapi_extra=documented(ChatCompletionRequest), responses=answered(CHAT_ANSWER))
+    @routes.post(
+        "/chat/completions",
+        openapi_extra=documented(ChatCompletionRequest),
+        responses=answered(CHAT_ANSWER, wrong=TOO_HOT, events=CHAT_EVENTS),
+    )
     async def chat_completions(request: Request, service: Service) -> Response:
         """Answer a chat, whole or with ``stream`` as server-sent events."""
         asked = await parse(ChatCompletionRequest, request)
@@ -38,7 +42,9 @@ def router(prefix: str) -> APIRouter:
             request, service, service.target(asked.model), asked.body(), stream=bool(asked.stream)
         )
 
-    @routes.post("/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER))
+    @routes.post(
+        "/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER, wrong=NO_TEXT)
+    )
     async def embeddings(request: Request, service: Service) -> Response:
         """Embed one or many texts."""
         asked = await parse(EmbeddingRequest, request)
