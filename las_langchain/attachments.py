@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, TypeAlias
@@ -24,6 +25,8 @@ MAX_SOUND_BYTES = 100_000_000
 _WEBP = b"WEBP"
 _IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 _KNOWN_KINDS = {*_IMAGES.values(), "image/webp", "image/jpg"}
+_IMAGE_TYPE = re.compile(r"image/[\w.+-]+(;[\w.+-]+=[\w.+-]+)*", re.IGNORECASE | re.ASCII)
+_NEVER_IN_URLS = re.compile(r"[\x00-\x20\x7f]")
 _SOUNDS = {
     b"ID3": "mp3", b"\xff\xfb": "mp3", b"\xff\xf3": "mp3", b"\xff\xf2": "mp3", b"OggS": "ogg", b"fLaC": "flac",
     b"\x1aE\xdf\xa3": "webm",
@@ -89,6 +92,8 @@ def _address(url: Any, where: str) -> str:
 
 
 def _is_web_address(url: str) -> bool:
+    if _NEVER_IN_URLS.search(url):
+        return False
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -98,7 +103,7 @@ def _is_web_address(url: str) -> bool:
 
 def _checked_data_uri(uri: str, where: str) -> str:
     head, separator, data = uri.partition(";base64,")
-    if not separator or not head[5:].lower().startswith("image/"):
+    if not separator or not _IMAGE_TYPE.fullmatch(head[5:]):
         raise BadRequestError(f"{where}: expected data:image/…;base64,…", param=where)
     _check_size(len(data) * 3 // 4, where, MAX_IMAGE_BYTES)
     try:

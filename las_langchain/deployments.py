@@ -37,10 +37,15 @@ def is_address(value: Any) -> bool:
         return False
 
 
-def shown_address(address: str) -> str:
-    """*address* without what may be secret in it: its user and its query."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+def shown_address(address: str, mark: str = "") -> str:
+    """*address* with *mark* in the place of what may be secret in it: its user and its query."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return mark
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{mark}@{host}" if user and mark else host
+    return parts._replace(netloc=netloc, query=mark if parts.query else "", fragment="").geturl()
 
 
 def _check_address(value: str) -> str:

@@ -78,7 +78,7 @@ class LiteLLMService(Completions):
             # The model in this process may be another one now.
             self.__dict__.pop("_local", None)
 
-    def update_config(self, **changes: Any) -> LASSettings:
+    def update_config(self, /, **changes: Any) -> LASSettings:
         """Change settings for the calls that begin from now on: all of *changes*, or, if one is wrong, none.
 
         Args:

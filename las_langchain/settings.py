@@ -13,14 +13,24 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
 import platformdirs
 from dotenv import dotenv_values
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, to_json
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -40,6 +50,8 @@ EMBEDDED_CHAT = "local/smollm2-135m-instruct"
 EMBEDDED_EMBEDDINGS = "local/all-minilm-l6-v2"
 STORED = "settings.json"
 """The file in the data folder that keeps what is changed at run time."""
+_LONGEST_NAME = 100
+"""Letters of a name that errors repeat."""
 
 
 class LASSettings(BaseSettings):
@@ -135,7 +147,7 @@ class LASSettings(BaseSettings):
 
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         named = spelled_out(values)
         _refuse_unknown(named, type(self).model_fields, "arguments")
         try:
@@ -166,7 +178,7 @@ class LASSettings(BaseSettings):
         ollama = self.providers.get("ollama")
         return ollama.base_url if ollama else None
 
-    def updated(self, **changes: Any) -> LASSettings:
+    def updated(self, /, **changes: Any) -> LASSettings:
         """These settings with *changes*, checked; neither the environment nor a file is read again.
 
         Args:
@@ -215,7 +227,7 @@ class LASSettings(BaseSettings):
         named = [init_settings, env_settings, dotenv_settings]
         folder = _first("data_dir", [*named, *toml]) or _data_dir()
         candidate = _CANDIDATE.get(None)
-        stored = InitSettingsSource(settings_cls, _read_stored(Path(folder)) if candidate is None else candidate)
+        stored = InitSettingsSource(settings_cls, read_stored(Path(folder)) if candidate is None else candidate)
         proxys = _first("litellm_config", [*named, *toml])
         litellm = InitSettingsSource(settings_cls, _read_proxys(Path(proxys)) if proxys else {})
         return (*named, stored, *toml, litellm)
@@ -275,7 +287,7 @@ _CANDIDATE: ContextVar[dict[str, Any]] = ContextVar("las_stored_settings")
 
 
 def _explained(error: ErrorDetails) -> ConfigurationError:
-    where = ".".join(str(part) for part in error["loc"])
+    where = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"])
     table = error["loc"][0] in TABLES
     unknown, reason = error["type"] == "extra_forbidden", error["msg"].removeprefix("Value error, ")
     return ConfigurationError(
@@ -296,17 +308,48 @@ def merged_entries(table: str, current: Any, changes: Any) -> dict[str, Any]:
     """
     if not isinstance(changes, Mapping):
         raise ConfigurationError(f"{table}: expected a table, not {type(changes).__name__}", param=table)
-    result = _as_table(current) or {}
+    result = as_table(current) or {}
     for name, change in changes.items():
-        before = _as_table(result.get(name)) if table == "providers" else None
+        before = as_table(result.get(name)) if table == "providers" else None
         result[name] = {**before, **change} if before is not None and isinstance(change, Mapping) else change
     return {name: value for name, value in result.items() if value is not None}
 
 
-def _as_table(value: Any) -> dict[str, Any] | None:
+def as_table(value: Any) -> dict[str, Any] | None:
+    """The entries of a table, which may be a model; None: *value* is no table."""
     if isinstance(value, BaseModel):
         return {name: getattr(value, name) for name in type(value).model_fields}
     return dict(value) if isinstance(value, Mapping) else None
+
+
+def check_types(changes: Mapping[str, Any]) -> None:
+    """Check that *changes*, which came as JSON, are of the settings' own types: neither true nor "1" is a number.
+
+    Raises:
+        ConfigurationError: one is not.
+    """
+    # None takes an entry away.
+    entries = {
+        name: {key: entry for key, entry in change.items() if entry is not None}
+        if name in TABLES and isinstance(change, Mapping)
+        else change
+        for name, change in changes.items()
+    }
+    try:
+        _plain_model().model_validate_json(to_json(entries, fallback=_revealed), strict=True)
+    except ValidationError as error:
+        raise _explained(error.errors()[0]) from None
+
+
+@cache
+def _plain_model() -> type[BaseModel]:
+    """The settings' fields as a model that reads nothing but what it is given."""
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in LASSettings.model_fields.items()}
+    return create_model("Settings", __config__=ConfigDict(allow_inf_nan=False), **fields)
+
+
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def spelled_out(values: Mapping[str, Any], default_provider: Any = None) -> dict[str, Any]:
@@ -332,7 +375,12 @@ def _data_dir() -> Path:
     return Path(platformdirs.user_data_dir("las-langchain", appauthor=False))
 
 
-def _read_stored(folder: Path) -> dict[str, Any]:
+def read_stored(folder: Path) -> dict[str, Any]:
+    """What was changed at run time, by earlier processes too.
+
+    Raises:
+        ConfigurationError: the file in the data folder *folder* cannot be read.
+    """
     path = folder / STORED
     try:
         stored = orjson.loads(path.read_bytes())
@@ -383,7 +431,8 @@ def local_chat_model(path: Path | None) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A suffix for error messages: ``"; did you mean 'temperature'?"``, or nothing if no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.65)
+    # Comparing takes the square of the length.
+    close = difflib.get_close_matches(name[:_LONGEST_NAME], list(known), n=1, cutoff=0.65)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -391,4 +440,5 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> N
     known = list(known)
     for name in names:
         if name not in known:
-            raise ConfigurationError(f"Unknown setting {name!r} in {where}{nearest(name, known)}", param=name)
+            shown = name[:_LONGEST_NAME]
+            raise ConfigurationError(f"Unknown setting {shown!r} in {where}{nearest(name, known)}", param=shown)

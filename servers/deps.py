@@ -20,11 +20,6 @@ def service_of(request: Request) -> LiteLLMService:
     return service
 
 
-def max_bytes_of(request: Request) -> int:
-    """The largest body that the application reads, in bytes."""
-    return int(service_of(request).settings.max_body_mb * 1e6)
-
-
 def from_this_machine(request: Request) -> None:
     """Check that *request* was made on this machine, to an address of this machine.
 
@@ -58,6 +53,4 @@ def _is_loopback(address: str) -> bool:
 
 
 Service = Annotated[LiteLLMService, Depends(service_of)]
-MaxBytes = Annotated[int, Depends(max_bytes_of)]
-"""The largest body that is read, in bytes."""
 OnThisMachine = Depends(from_this_machine)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import BaseModel
+
+from las_langchain.errors import BadRequestError
 
 Json = dict[str, Any]
 
@@ -26,30 +29,65 @@ EMBEDDINGS_ANSWER = {
 }
 
 
-def documented(schema: type[BaseModel], *, media_type: str = "application/json") -> Json:
+_CHUNK = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 1764000000,
+    "model": "llama3.2",
+    "choices": [{"index": 0, "delta": {"content": "Hello!"}, "finish_reason": None}],
+}
+CHAT_EVENTS = f"data: {json.dumps(_CHUNK)}\n\ndata: [DONE]\n\n"
+TOO_HOT = ("temperature", "Input should be less than or equal to 2")
+NO_TEXT = ("input", "List should have at least 1 item after validation, not 0")
+_FILE = {"type": "string", "format": "binary", "description": "The sound: mp3, m4a, ogg, wav, webm or flac"}
+
+
+def documented(schema: type[BaseModel], *, form: bool = False, required: bool = True) -> Json:
     """The request body of a route whose body is parsed in one pass, without FastAPI, for ``openapi_extra``.
 
     Args:
         schema: the body; its ``json_schema_extra`` may hold ``examples``.
-        media_type: how it is sent.
+        form: whether it is sent as a form with a ``file``.
+        required: whether there must be a body.
     """
     shape = schema.model_json_schema()
     examples = shape.pop("examples", [])
+    if form:
+        shape["properties"] = {"file": _FILE, **shape["properties"]}
+        shape["required"] = ["file", *shape["required"]]
     content: Json = {"schema": shape}
     if examples:
         content["examples"] = {str(number): {"value": value} for number, value in enumerate(examples, 1)}
-    return {"requestBody": {"required": True, "content": {media_type: content}}}
+    media_type = "multipart/form-data" if form else "application/json"
+    return {"requestBody": {"required": required, "content": {media_type: content}}}
 
 
 def answered(
-    example: Any, *, media_type: str = "application/json", description: str = "The answer"
+    example: Any,
+    *,
+    wrong: tuple[str, str] | None = None,
+    events: str | None = None,
+    media_type: str = "application/json",
+    description: str = "The answer",
 ) -> dict[int | str, Json]:
-    """The answers of a route, for ``responses``: an example, and the errors that every route may give."""
-    error = {"error": {"message": "temperature: Input should be a valid number", "type": "invalid_request_error",
-                       "param": "temperature", "code": "invalid_value"}}  # fmt: skip
-    refused: Json = {"description": "The request is wrong", "content": {"application/json": {"example": error}}}
-    return {
-        200: {"description": description, "content": {media_type: {"example": example}}},
-        400: refused,
-        "default": {"description": "Any other failure, in the same form"},
+    """The answers of a route, for ``responses``.
+
+    Args:
+        example: an answer.
+        wrong: one of the route's fields, and what may be wrong with it; None: nothing may be.
+        events: an answer as server-sent events, if there is one.
+        media_type: of *example*.
+        description: of *example*.
+    """
+    content: Json = {media_type: {"example": example}}
+    if events:
+        content["text/event-stream"] = {"schema": {"type": "string"}, "example": events}
+    answers: dict[int | str, Json] = {
+        200: {"description": description, "content": content},
+        "default": {"description": "Any other failure, in the form of OpenAI's errors"},
     }
+    if wrong:
+        field, problem = wrong
+        error = BadRequestError(f"{field}: {problem}", param=field, code="invalid_value").to_openai()
+        answers[400] = {"description": "The request is wrong", "content": {"application/json": {"example": error}}}
+    return answers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -40,14 +41,14 @@ async def _las_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LASError)  # noqa: S101 - how starlette registers handlers
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s %s: %s", request.method, request.url.path, error)
-    headers = {"retry-after": f"{error.retry_after:g}"} if error.retry_after is not None else None
+    headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else None
     return JSONResponse(error.to_openai(), error.status_code, headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - how starlette registers handlers
     path = request.scope["path"]
-    text = {404: f"No such path: {path}", 405: f"{path} does not take {request.method}"}
+    text = {404: f"No such path: {path:.100}", 405: f"{path:.100} does not take {request.method:.100}"}
     message = text.get(error.status_code, str(error.detail))
     return JSONResponse(BadRequestError(message).to_openai(), error.status_code, error.headers)
 

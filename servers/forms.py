@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from las_langchain.errors import BadRequestError
-from servers.requests import UnsupportedMediaTypeError, bad_request, read
+from servers.requests import UnsupportedMediaTypeError, media_type, read, validated
 
 Model = TypeVar("Model", bound=BaseModel)
 File = tuple[str, bytes, str]
 """Name, bytes and media type."""
 
 
-async def read_form(schema: type[Model], request: Request, max_bytes: int) -> tuple[Model, File]:
+async def read_form(schema: type[Model], request: Request) -> tuple[Model, File]:
     """The fields of a form as *schema*, and its ``file``.
 
     Raises:
         UnsupportedMediaTypeError: the body is no form.
-        PayloadTooLargeError: it has more than *max_bytes* bytes.
+        PayloadTooLargeError: it is larger than ``LAS_MAX_BODY_MB``.
         BadRequestError: a field is wrong, or there is no file; ``param`` names it.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind != "multipart/form-data":
-        raise UnsupportedMediaTypeError(f"Send the body as multipart/form-data, not {kind or 'without a type'!r}")
-    form = await _parsed(request, await read(request, max_bytes), max_bytes)
+        raise UnsupportedMediaTypeError(f"Send the body as multipart/form-data, not {kind or 'without a type'!r:.100}")
+    form = await _parsed(request, await read(request))
     file = form.get("file")
     if not isinstance(file, UploadFile):
         raise BadRequestError("Missing required parameter: file", param="file", code="missing_required_parameter")
@@ -37,18 +37,18 @@ async def read_form(schema: type[Model], request: Request, max_bytes: int) -> tu
     if not content:
         raise BadRequestError("file: it is empty", param="file", code="invalid_value")
     fields = {name: value for name, value in form.items() if name != "file"}
-    try:
-        asked = schema.model_validate(fields)
-    except ValidationError as error:
-        raise bad_request(error, schema) from None
-    return asked, (file.filename or "audio", content, file.content_type or "application/octet-stream")
+    return validated(schema, fields), (
+        file.filename or "audio",
+        content,
+        file.content_type or "application/octet-stream",
+    )
 
 
-async def _parsed(request: Request, raw: bytes, max_bytes: int) -> FormData:
+async def _parsed(request: Request, raw: bytes) -> FormData:
     async def body() -> AsyncGenerator[bytes]:
         yield raw
 
-    parser = MultiPartParser(request.headers, body(), max_files=1, max_fields=50, max_part_size=max_bytes)
+    parser = MultiPartParser(request.headers, body(), max_files=1, max_fields=50, max_part_size=len(raw))
     try:
         return await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from dataclasses import asdict
 from datetime import date
@@ -16,11 +15,13 @@ from starlette.responses import Response
 import las_langchain
 from las_langchain.call_options import chosen_model
 from las_langchain.errors import ConfigurationError, LASError
+from las_langchain.listing.models import Source
+from las_langchain.provider_list import ProviderInfo
 from las_langchain.providers import PROVIDERS
 from las_langchain.usage import Group, Ledger
 from servers.answers import chat_response, json_response
-from servers.deps import MaxBytes, OnThisMachine, Service
-from servers.documents import CHAT_ANSWER, EMBEDDINGS_ANSWER, answered, documented
+from servers.deps import OnThisMachine, Service
+from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
 from servers.forms import read_form
 from servers.las_schemas import (
     ChatRequest,
@@ -33,28 +34,37 @@ from servers.las_schemas import (
     VisionRequest,
 )
 from servers.requests import parse, unless_gone
-from servers.stored import change, shown
+from servers.shown import shown
+from servers.stored import change
 
 Json = dict[str, Any]
 PREFIX = "/api/v1/litellm"
+_MOST_CHANGES = 1_000_000
 _TESTED = {"ok": True, "provider": "openai", "model": "openai/gpt-4o", "seconds": 0.41, "error": None}
 
 routes = APIRouter(prefix=PREFIX, tags=["LAS"], default_response_class=Response)
-_CHANGING = threading.Lock()
 
 
-@routes.post("/chat/completions", openapi_extra=documented(ChatRequest), responses=answered(CHAT_ANSWER))
-async def chat_completions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+@routes.post(
+    "/chat/completions",
+    openapi_extra=documented(ChatRequest),
+    responses=answered(CHAT_ANSWER, wrong=TOO_HOT, events=CHAT_EVENTS),
+)
+async def chat_completions(request: Request, service: Service) -> Response:
     """Answer a chat, whole or with ``stream`` as server-sent events; without a model, the default one answers."""
-    asked = await parse(ChatRequest, request, max_bytes)
+    asked = await parse(ChatRequest, request)
     target = service.target(asked.model, asked.provider)
     return await chat_response(request, service, target, asked.body(), stream=bool(asked.stream))
 
 
-@routes.post("/vision", openapi_extra=documented(VisionRequest), responses=answered(CHAT_ANSWER))
-async def vision(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+@routes.post(
+    "/vision",
+    openapi_extra=documented(VisionRequest),
+    responses=answered(CHAT_ANSWER, wrong=("image_url", "expected data:image/…;base64,…")),
+)
+async def vision(request: Request, service: Service) -> Response:
     """Answer a question about images, which are URLs or data URIs."""
-    asked = await parse(VisionRequest, request, max_bytes)
+    asked = await parse(VisionRequest, request)
     fields = asked.model_dump(exclude_none=True, exclude={"images"})
     answer = await unless_gone(request, service.avision_completion(images=asked.images, **fields))
     return json_response(answer.model_dump(exclude_unset=True))
@@ -63,11 +73,11 @@ async def vision(request: Request, service: Service, max_bytes: MaxBytes) -> Res
 @routes.post(
     "/embeddings",
     openapi_extra=documented(EmbeddingsRequest),
-    responses=answered(EMBEDDINGS_ANSWER),
+    responses=answered(EMBEDDINGS_ANSWER, wrong=NO_TEXT),
 )
-async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+async def embeddings(request: Request, service: Service) -> Response:
     """Embed one or many texts; without a model, the default embedding model does."""
-    asked = await parse(EmbeddingsRequest, request, max_bytes)
+    asked = await parse(EmbeddingsRequest, request)
     target = service.target(asked.model, asked.provider, kind="embedding_model")
     return json_response(await unless_gone(request, service.aembed(target, asked.body())))
 
@@ -75,11 +85,16 @@ async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) ->
 @routes.post(
     "/audio/speech",
     openapi_extra=documented(SpeechRequest),
-    responses=answered("(the sound)", media_type="audio/mpeg", description="The sound"),
+    responses=answered(
+        "(the sound)",
+        wrong=("speed", "Input should be less than or equal to 4"),
+        media_type="audio/mpeg",
+        description="The sound",
+    ),
 )
-async def speech(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+async def speech(request: Request, service: Service) -> Response:
     """Speak a text: the answer is the sound itself, in the format asked for."""
-    asked = await parse(SpeechRequest, request, max_bytes)
+    asked = await parse(SpeechRequest, request)
     target = service.target(asked.model, asked.provider)
     answer = await unless_gone(request, service.aspeak(target, asked.body()))
     return Response(answer.content, media_type=answer.content_type)
@@ -87,12 +102,12 @@ async def speech(request: Request, service: Service, max_bytes: MaxBytes) -> Res
 
 @routes.post(
     "/audio/transcriptions",
-    openapi_extra=documented(TranscriptionRequest, media_type="multipart/form-data"),
-    responses=answered({"text": "Hello world"}),
+    openapi_extra=documented(TranscriptionRequest, form=True),
+    responses=answered({"text": "Hello world"}, wrong=("file", "it is empty")),
 )
-async def transcriptions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+async def transcriptions(request: Request, service: Service) -> Response:
     """Write down what a sound says; it is sent as the ``file`` of a form."""
-    asked, file = await read_form(TranscriptionRequest, request, max_bytes)
+    asked, file = await read_form(TranscriptionRequest, request)
     target = service.target(asked.model, asked.provider)
     return json_response(await unless_gone(request, service.atranscribe(target, {"file": file, **asked.body()})))
 
@@ -107,12 +122,13 @@ async def transcriptions(request: Request, service: Service, max_bytes: MaxBytes
             "output_cost_usd": 0.005,
             "total_cost_usd": 0.0075,
             "currency": "USD",
-        }
+        },
+        wrong=("input_tokens", "Input should be greater than or equal to 0"),
     ),
 )
-async def estimate_cost(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+async def estimate_cost(request: Request, service: Service) -> Response:
     """Say what a call would cost in US dollars; null where the price is not known."""
-    asked = await parse(CostRequest, request, max_bytes)
+    asked = await parse(CostRequest, request)
     return json_response(asdict(service.estimate_cost(**asked.model_dump())))
 
 
@@ -161,10 +177,14 @@ async def providers(service: Service) -> Response:
     return json_response({"providers": [asdict(row) for row in service.list_providers()]})
 
 
-@routes.post("/providers/{name}/test", openapi_extra=documented(ProbeRequest), responses=answered(_TESTED))
-async def probe_provider(name: str, request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+@routes.post(
+    "/providers/{name}/test",
+    openapi_extra=documented(ProbeRequest, required=False),
+    responses=answered(_TESTED, wrong=("model", "Input should be a valid string")),
+)
+async def probe_provider(name: str, request: Request, service: Service) -> Response:
     """Ask a provider for one token, and say whether it answered, how fast, and if not, why."""
-    asked = await parse(ProbeRequest, request, max_bytes, empty=b"{}")
+    asked = await parse(ProbeRequest, request, optional=True)
     example = PROVIDERS[name].example if name in PROVIDERS else None
     model = chosen_model(asked.model or example, name, service.settings)
     begun, error = time.perf_counter(), None
@@ -184,7 +204,8 @@ async def probe_provider(name: str, request: Request, service: Service, max_byte
         {
             "by": "model",
             "rows": [{"group": "openai/gpt-4o", "calls": 12, "prompt_tokens": 900, "cost_usd": 0.0063}],
-        }
+        },
+        wrong=("since", "Input should be a valid date or datetime, input is too short"),
     ),
 )
 async def usage(
@@ -217,14 +238,16 @@ async def config(service: Service) -> Response:
     "/config",
     dependencies=[OnThisMachine],
     openapi_extra=documented(ConfigChanges),
-    responses=answered({"settings": {"model": "openai/gpt-4o", "temperature": 0.5}, "fixed": {"port": "…"}}),
+    responses=answered(
+        {"settings": {"model": "openai/gpt-4o", "temperature": 0.5}, "fixed": {"port": "…"}},
+        wrong=("temperature", "Input should be a valid number"),
+    ),
 )
-async def change_config(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+async def change_config(request: Request, service: Service) -> Response:
     """Change settings: all or, if one is wrong, none. They hold for calls from now on, and after a restart."""
-    changes = await parse(ConfigChanges, request, max_bytes)
+    changes = await parse(ConfigChanges, request, most=_MOST_CHANGES)
     # Checking it may import litellm, and keeping it waits for the disk.
-    changed = await asyncio.to_thread(change, service, changes.model_extra or {}, _CHANGING)
-    return json_response(shown(changed))
+    return json_response(await asyncio.to_thread(change, service, changes.model_extra or {}))
 
 
 @routes.get(
@@ -258,7 +281,7 @@ def _ledger_status(ledger: Ledger | None) -> str:
     return "ok"
 
 
-def _status(row: Any, source: Any) -> Json:
+def _status(row: ProviderInfo, source: Source | None) -> Json:
     if source is not None and source.source == "live":
         return {"status": "ok", "detail": None}
     if row.name == "local":

@@ -6,16 +6,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from servers.schemas import ChatFields, EmbeddingFields, ModelName, Number
+from servers.schemas import (
+    CHECKED,
+    DEFAULT_MODEL,
+    MODEL,
+    PROVIDER,
+    ChatFields,
+    Count,
+    EmbeddingFields,
+    ModelName,
+    Number,
+)
 
 Json = dict[str, Any]
 ProviderName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Text = Annotated[StrictStr, Field(min_length=1, max_length=1_000_000)]
-Tokens = Annotated[StrictInt, Field(ge=0, le=1_000_000_000_000)]
+TokenCount = Annotated[StrictInt, Field(ge=0, le=1_000_000_000_000)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", str_max_length=20_000_000)
+    model_config = CHECKED
 
 
 class ChatRequest(ChatFields):
@@ -36,8 +46,8 @@ class ChatRequest(ChatFields):
         }
     )
 
-    model: ModelName | None = None
-    provider: ProviderName | None = None
+    model: ModelName | None = Field(None, description=DEFAULT_MODEL)
+    provider: ProviderName | None = Field(None, description=PROVIDER)
 
 
 class VisionRequest(_Request):
@@ -55,14 +65,14 @@ class VisionRequest(_Request):
         }
     )
 
-    prompt: Text
+    prompt: Text = Field(description="What to say about them")
     image_url: StrictStr | None = Field(None, description="An http(s) URL, or a data URI")
-    images: Annotated[list[StrictStr], Field(max_length=100, description="Further ones")] = []
-    model: ModelName | None = None
-    provider: ProviderName | None = None
-    detail: Literal["auto", "low", "high"] = "auto"
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
+    images: Annotated[list[StrictStr], Field(max_length=100, fail_fast=True)] = Field([], description="Further ones")
+    model: ModelName | None = Field(None, description=DEFAULT_MODEL)
+    provider: ProviderName | None = Field(None, description=PROVIDER)
+    detail: Literal["auto", "low", "high"] = Field("auto", description="How closely the model looks")
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="Randomness; 0 is none")
+    max_tokens: Count | None = Field(None, description="Longest answer, in tokens")
 
 
 class EmbeddingsRequest(EmbeddingFields):
@@ -74,8 +84,8 @@ class EmbeddingsRequest(EmbeddingFields):
         }
     )
 
-    model: ModelName | None = None
-    provider: ProviderName | None = None
+    model: ModelName | None = Field(None, description=DEFAULT_MODEL)
+    provider: ProviderName | None = Field(None, description=PROVIDER)
 
 
 class CostRequest(_Request):
@@ -85,11 +95,11 @@ class CostRequest(_Request):
         json_schema_extra={"examples": [{"model": "openai/gpt-4o", "input_tokens": 1000, "output_tokens": 500}]}
     )
 
-    model: ModelName
-    provider: ProviderName | None = None
-    input_tokens: Tokens
-    output_tokens: Tokens = 0
-    cached_tokens: Tokens = 0
+    model: ModelName = Field(description=MODEL)
+    provider: ProviderName | None = Field(None, description=PROVIDER)
+    input_tokens: TokenCount = Field(description="Tokens of the prompt")
+    output_tokens: TokenCount = Field(0, description="Tokens of the answer")
+    cached_tokens: TokenCount = Field(0, description="Those of the prompt that the provider has in its cache")
 
 
 class SpeechRequest(_Request):
@@ -99,13 +109,15 @@ class SpeechRequest(_Request):
         json_schema_extra={"examples": [{"model": "openai/tts-1", "input": "Hello world", "voice": "alloy"}]}
     )
 
-    model: ModelName
-    provider: ProviderName | None = None
-    input: Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
-    voice: Annotated[StrictStr, Field(min_length=1, max_length=256)] = "alloy"
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = None
-    speed: Annotated[Number, Field(ge=0.25, le=4)] | None = None
-    instructions: Text | None = None
+    model: ModelName = Field(description=MODEL)
+    provider: ProviderName | None = Field(None, description=PROVIDER)
+    input: Annotated[StrictStr, Field(min_length=1, max_length=100_000)] = Field(description="What to say")
+    voice: Annotated[StrictStr, Field(min_length=1, max_length=256)] = Field("alloy", description="Who says it")
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = Field(
+        None, description="Form of the sound; default: mp3"
+    )
+    speed: Annotated[Number, Field(ge=0.25, le=4)] | None = Field(None, description="1 is normal")
+    instructions: Text | None = Field(None, description="How to say it, such as: cheerfully")
 
     def body(self) -> Json:
         """The fields of OpenAI's request, without ``model``."""
@@ -119,12 +131,14 @@ class TranscriptionRequest(_Request):
         json_schema_extra={"examples": [{"model": "openai/whisper-1", "file": "(the sound)", "language": "en"}]}
     )
 
-    model: ModelName
-    provider: ProviderName | None = None
-    language: Annotated[str, Field(max_length=16)] | None = None
-    prompt: Text | None = None
-    response_format: Literal["json", "verbose_json"] | None = None
-    temperature: Annotated[float, Field(ge=0, le=1)] | None = None
+    model: ModelName = Field(description=MODEL)
+    provider: ProviderName | None = Field(None, description=PROVIDER)
+    language: Annotated[str, Field(max_length=16)] | None = Field(None, description="What is spoken, as ISO 639-1: en")
+    prompt: Text | None = Field(None, description="What was said before, or names that are hard to spell")
+    response_format: Literal["json", "verbose_json"] | None = Field(
+        None, description="The text alone, or with its times and language"
+    )
+    temperature: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Randomness; 0 is none")
 
     def body(self) -> Json:
         """The fields of OpenAI's request, without ``model`` and ``file``."""
@@ -140,7 +154,11 @@ class ProbeRequest(_Request):
 
 
 class ConfigChanges(BaseModel):
-    """Settings to change; ``GET config`` has their names. null unsets what may be unset, and takes away an entry."""
+    """Settings to change, by the names that they have under ``settings`` in the answer of ``GET config``.
+
+    ``default_model``, ``<provider>_api_key`` and ``<provider>_base_url`` are understood too. null unsets what may be
+    unset, and takes away an entry of a table. The asterisks of a secret leave it as it is.
+    """
 
     model_config = ConfigDict(
         extra="allow",

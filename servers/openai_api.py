@@ -12,8 +12,8 @@ from starlette.responses import Response
 from las_langchain.errors import ModelNotFoundError
 from las_langchain.providers import available_models
 from servers.answers import chat_response, json_response
-from servers.deps import MaxBytes, Service
-from servers.documents import CHAT_ANSWER, EMBEDDINGS_ANSWER, answered, documented
+from servers.deps import Service
+from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
 from servers.requests import parse, unless_gone
 from servers.schemas import ChatCompletionRequest, EmbeddingRequest
 
@@ -30,18 +30,24 @@ def router(prefix: str) -> APIRouter:
     routes = APIRouter(prefix=prefix, tags=["OpenAI"])
     started = int(time.time())
 
-    @routes.post("/chat/completions", openapi_extra=documented(ChatCompletionRequest), responses=answered(CHAT_ANSWER))
-    async def chat_completions(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    @routes.post(
+        "/chat/completions",
+        openapi_extra=documented(ChatCompletionRequest),
+        responses=answered(CHAT_ANSWER, wrong=TOO_HOT, events=CHAT_EVENTS),
+    )
+    async def chat_completions(request: Request, service: Service) -> Response:
         """Answer a chat, whole or with ``stream`` as server-sent events."""
-        asked = await parse(ChatCompletionRequest, request, max_bytes)
+        asked = await parse(ChatCompletionRequest, request)
         return await chat_response(
             request, service, service.target(asked.model), asked.body(), stream=bool(asked.stream)
         )
 
-    @routes.post("/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER))
-    async def embeddings(request: Request, service: Service, max_bytes: MaxBytes) -> Response:
+    @routes.post(
+        "/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER, wrong=NO_TEXT)
+    )
+    async def embeddings(request: Request, service: Service) -> Response:
         """Embed one or many texts."""
-        asked = await parse(EmbeddingRequest, request, max_bytes)
+        asked = await parse(EmbeddingRequest, request)
         target = service.target(asked.model)
         return json_response(await unless_gone(request, service.aembed(target, asked.body())))
 

@@ -49,7 +49,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-        exchange = _Exchange(scope, receive, send, _request_id(headers))
+        exchange = _Exchange(scope, receive, send, headers)
         key_id = key_id_of(headers)
         with calling(request_id=exchange.request_id, key_id=key_id), self._traced(headers):
             try:
@@ -93,12 +93,13 @@ class _Exchange:
         left: whether the client was gone before the end of the answer.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        self.scope, self.request_id = scope, request_id
+    def __init__(self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str]) -> None:
+        self.scope, self.request_id = scope, _request_id(headers)
         self.status: int | None = None
         self.left = False
         self._receive, self._send = receive, send
         self._complete = False
+        self._unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
         self._began = time.perf_counter()
 
     @property
@@ -116,6 +117,8 @@ class _Exchange:
     async def receive(self) -> Message:
         """The server's next message."""
         message = await self._receive()
+        if message["type"] == "http.request":
+            self._unread = message.get("more_body", False)
         if message["type"] == "http.disconnect" and not self._complete:
             self.left = True
         return message
@@ -128,6 +131,9 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.request_id
             headers["openai-processing-ms"] = str(round(self.seconds * 1000))
+            if self._unread:
+                # Else the rest of the body is read before the next request, and it may have no end.
+                headers["connection"] = "close"
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)
         try:

@@ -11,6 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import nearest
+from servers.deps import service_of
+from servers.json_bodies import decoded
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
@@ -23,67 +25,105 @@ class PayloadTooLargeError(BadRequestError):
 
 
 class UnsupportedMediaTypeError(BadRequestError):
-    """The request's body is not declared as JSON."""
+    """The request's body is not declared as what the server reads."""
 
     status_code = 415
 
 
-async def parse(schema: type[Model], request: Request, max_bytes: int, *, empty: bytes | None = None) -> Model:
-    """The body of *request* as *schema*; *empty*, if given, in the place of none.
+async def parse(schema: type[Model], request: Request, *, optional: bool = False, most: int | None = None) -> Model:
+    """The body of *request* as *schema*.
+
+    Args:
+        schema: the fields that there are.
+        request: its body is not read yet.
+        optional: whether a request without a body is one without fields.
+        most: bytes that the body may have; default: ``LAS_MAX_BODY_MB``.
 
     Raises:
         UnsupportedMediaTypeError: it is not declared as JSON, as a web page's cross-site request would be.
-        PayloadTooLargeError: it has more than *max_bytes* bytes.
+        PayloadTooLargeError: it is too large.
         BadRequestError: it is not JSON, or a field is wrong; ``param`` names it.
     """
-    if empty is not None and request.headers.get("content-length", "0") == "0" and not await read(request, max_bytes):
-        return schema.model_validate_json(empty)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
+    if kind != "application/json" and not optional:
+        raise _not_json(kind)
+    raw = await read(request, most)
+    if optional and not raw:
+        return schema()
     if kind != "application/json":
-        raise UnsupportedMediaTypeError(f"Send the body as application/json, not {kind or 'without a type'!r}")
-    raw = await read(request, max_bytes)
-    try:
-        return schema.model_validate_json(raw)
-    except ValidationError as error:
-        raise bad_request(error, schema) from None
+        raise _not_json(kind)
+    return validated(schema, decoded(raw))
 
 
-async def read(request: Request, max_bytes: int) -> bytes:
+def media_type(request: Request) -> str:
+    """What *request* declares its body to be, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _not_json(kind: str) -> UnsupportedMediaTypeError:
+    return UnsupportedMediaTypeError(f"Send the body as application/json, not {kind or 'without a type'!r:.100}")
+
+
+async def read(request: Request, most: int | None = None) -> bytes:
     """The body of *request*.
 
+    Args:
+        request: its body is not read yet.
+        most: bytes that it may have; default: ``LAS_MAX_BODY_MB``.
+
     Raises:
-        PayloadTooLargeError: it has more than *max_bytes* bytes.
+        PayloadTooLargeError: it has more.
     """
+    allowed = int(service_of(request).settings.max_body_mb * 1e6)
+    limit = allowed if most is None else min(most, allowed)
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit, allowed)
     raw = bytearray()
     async for part in request.stream():
         raw += part
-        if len(raw) > max_bytes:
-            raise _too_large(max_bytes)
+        if len(raw) > limit:
+            raise _too_large(limit, allowed)
     return bytes(raw)
 
 
-def _too_large(max_bytes: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(f"The body is larger than {max_bytes / 1e6:g} MB; LAS_MAX_BODY_MB sets that")
+def _too_large(limit: int, allowed: int) -> PayloadTooLargeError:
+    hint = "; LAS_MAX_BODY_MB sets that" if limit == allowed else ""
+    return PayloadTooLargeError(f"The body is larger than {limit / 1e6:g} MB{hint}")
 
 
-def bad_request(error: ValidationError, schema: type[BaseModel]) -> BadRequestError:
+def validated(schema: type[Model], fields: dict[str, Any]) -> Model:
+    """The fields of a request as *schema*.
+
+    Raises:
+        BadRequestError: one is unknown or wrong; ``param`` names it.
+    """
+    # Before the fields are looked at: there may be a million, or one whose name has a million letters.
+    if schema.model_config.get("extra") == "forbid":
+        for name in fields:
+            if name not in schema.model_fields:
+                raise _unknown(name, schema)
+    try:
+        return schema.model_validate(fields)
+    except ValidationError as error:
+        raise _bad_request(error) from None
+
+
+def _unknown(name: str, schema: type[BaseModel]) -> BadRequestError:
+    hint = nearest(name, schema.model_fields)
+    message = f"Unrecognized request argument supplied: {name:.100}{hint}"
+    return BadRequestError(message, param=name[:100], code="unknown_parameter")
+
+
+def _bad_request(error: ValidationError) -> BadRequestError:
     """What pydantic found wrong with a body, as OpenAI says it; ``param`` names the field."""
     found = error.errors(include_url=False, include_input=False)
     # Of a union's alternatives the last is the widest.
     first = [item for item in found if item["loc"][:1] == found[0]["loc"][:1]][-1]
-    if first["type"] == "json_invalid":
-        return BadRequestError(f"The body is not valid JSON: {first['msg'].removeprefix('Invalid JSON: ')}")
-    field = str(first["loc"][0]) if first["loc"] else None
-    if first["type"] == "extra_forbidden":
-        message = f"Unrecognized request argument supplied: {field}{nearest(str(field), schema.model_fields)}"
-        return BadRequestError(message, param=field, code="unknown_parameter")
+    field = str(first["loc"][0])
     if first["type"] == "missing":
         return BadRequestError(f"Missing required parameter: {field}", param=field, code="missing_required_parameter")
-    where = field or "The body"
-    return BadRequestError(f"{where}: {first['msg']}", param=field, code="invalid_value")
+    return BadRequestError(f"{field}: {first['msg']}", param=field, code="invalid_value")
 
 
 async def unless_gone(request: Request, call: Coroutine[Any, Any, T]) -> T:

@@ -8,51 +8,99 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic_core import PydanticCustomError
 
+Json = dict[str, Any]
 Number = StrictFloat | StrictInt
 ModelName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
-Json = dict[str, Any]
+Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
+Token = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
+CHECKED = ConfigDict(extra="forbid", str_max_length=20_000_000, allow_inf_nan=False)
+"""How every request is checked. Lists stop at their first wrong item: a million of them would take seconds to list."""
+
+MODEL = "provider/model, an alias, or a bare name"
+DEFAULT_MODEL = f"{MODEL}; default: the server's"
+PROVIDER = "Provider, where the model does not name it"
+
+
+def _at_most(count: int) -> BeforeValidator:
+    """Refuses an object with more than *count* entries before it looks at them."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > count:
+            raise PydanticCustomError("too_long", "Object should have at most {count} entries", {"count": count})
+        return value
+
+    return BeforeValidator(check)
+
+
+Metadata = Annotated[
+    dict[Annotated[StrictStr, Field(max_length=64)], Annotated[StrictStr, Field(max_length=512)]],
+    Field(max_length=16),
+    _at_most(16),
+]
+Bias = Annotated[dict[Annotated[StrictStr, Field(max_length=20)], Number], Field(max_length=1024), _at_most(1024)]
 
 
 class ChatFields(BaseModel):
     """The fields of OpenAI's chat request but ``model``."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=20_000_000)
+    model_config = CHECKED
 
-    messages: Annotated[list[Json], Field(min_length=1, max_length=10_000)]
-    stream: StrictBool | None = None
-    stream_options: Json | None = None
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
-    n: Annotated[StrictInt, Field(ge=1, le=128)] | None = None
-    stop: StrictStr | Annotated[list[StrictStr], Field(max_length=16)] | None = None
-    max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Number] | None = None
-    logprobs: StrictBool | None = None
-    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = None
-    seed: StrictInt | None = None
-    response_format: Json | None = None
-    tools: Annotated[list[Json], Field(max_length=128)] | None = None
-    tool_choice: StrictStr | Json | None = None
-    parallel_tool_calls: StrictBool | None = None
-    functions: Annotated[list[Json], Field(max_length=128)] | None = None
-    function_call: StrictStr | Json | None = None
-    reasoning_effort: StrictStr | None = None
-    verbosity: StrictStr | None = None
-    modalities: list[StrictStr] | None = None
-    audio: Json | None = None
-    prediction: Json | None = None
-    web_search_options: Json | None = None
-    service_tier: StrictStr | None = None
-    store: StrictBool | None = None
-    metadata: dict[str, StrictStr] | None = None
-    user: StrictStr | None = None
-    safety_identifier: StrictStr | None = None
-    prompt_cache_key: StrictStr | None = None
+    messages: Annotated[list[Json], Field(min_length=1, max_length=10_000, fail_fast=True)] = Field(
+        description="The conversation: objects with role and content"
+    )
+    stream: StrictBool | None = Field(None, description="Whether the answer comes as server-sent events")
+    stream_options: Json | None = Field(None, description="include_usage: whether a last event tells the usage")
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="Randomness; 0 is none")
+    top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        None, description="Only the likeliest tokens of this share of probability"
+    )
+    n: Annotated[StrictInt, Field(ge=1, le=128)] | None = Field(None, description="How many answers")
+    stop: StrictStr | Annotated[list[StrictStr], Field(max_length=16, fail_fast=True)] | None = Field(
+        None, description="Texts before which the answer ends"
+    )
+    max_tokens: Count | None = Field(None, description="Longest answer, in tokens")
+    max_completion_tokens: Count | None = Field(None, description="Longest answer with its reasoning, in tokens")
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = Field(
+        None, description="How much to avoid tokens that are there already"
+    )
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = Field(
+        None, description="How much to avoid tokens, by how often they are there already"
+    )
+    logit_bias: Bias | None = Field(None, description="Token ids, each with what is added to its logit")
+    logprobs: StrictBool | None = Field(None, description="Whether to tell each token's probability")
+    top_logprobs: Annotated[StrictInt, Field(ge=0, le=20)] | None = Field(
+        None, description="How many likely tokens to tell at each place"
+    )
+    seed: Annotated[StrictInt, Field(ge=-(2**63), le=2**63 - 1)] | None = Field(
+        None, description="The same seed gives, where the provider can, the same answer"
+    )
+    response_format: Json | None = Field(None, description="Form of the answer: text, json_object or json_schema")
+    tools: Annotated[list[Json], Field(max_length=128, fail_fast=True)] | None = Field(
+        None, description="Functions that the model may call"
+    )
+    tool_choice: StrictStr | Json | None = Field(None, description="auto, none, required, or one of the tools")
+    parallel_tool_calls: StrictBool | None = Field(None, description="Whether several tools may be called at once")
+    functions: Annotated[list[Json], Field(max_length=128, fail_fast=True)] | None = Field(
+        None, description="The older form of tools"
+    )
+    function_call: StrictStr | Json | None = Field(None, description="The older form of tool_choice")
+    reasoning_effort: StrictStr | None = Field(None, description="How long to reason, such as low, medium or high")
+    verbosity: StrictStr | None = Field(None, description="How long the answer is to be: low, medium or high")
+    modalities: Annotated[list[StrictStr], Field(max_length=16, fail_fast=True)] | None = Field(
+        None, description="What the answer consists of: text, audio"
+    )
+    audio: Json | None = Field(None, description="Voice and format of a spoken answer")
+    prediction: Json | None = Field(None, description="Text that much of the answer will repeat")
+    web_search_options: Json | None = Field(None, description="How the provider searches the web for the answer")
+    service_tier: StrictStr | None = Field(None, description="The provider's service level")
+    store: StrictBool | None = Field(None, description="Whether the provider keeps the answer")
+    metadata: Metadata | None = Field(None, description="Labels that the provider keeps with a stored answer")
+    user: StrictStr | None = Field(None, description="Your name for the end user")
+    safety_identifier: StrictStr | None = Field(None, description="The end user, for the provider's abuse checks")
+    prompt_cache_key: StrictStr | None = Field(None, description="Requests of one key share the provider's cache")
 
     def body(self) -> Json:
         """The fields of OpenAI's request that the client sent, without ``model`` and ``stream``."""
@@ -73,18 +121,24 @@ class ChatCompletionRequest(ChatFields):
         }
     )
 
-    model: ModelName
+    model: ModelName = Field(description=MODEL)
+
+
+Tokens = Annotated[list[Token], Field(fail_fast=True)]
+Inputs = Annotated[list[StrictStr | Token | Tokens], Field(min_length=1, max_length=100_000, fail_fast=True)]
 
 
 class EmbeddingFields(BaseModel):
     """The fields of OpenAI's embeddings request but ``model``."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=20_000_000)
+    model_config = CHECKED
 
-    input: StrictStr | Annotated[list[StrictStr | StrictInt | list[StrictInt]], Field(min_length=1, max_length=100_000)]
-    dimensions: Annotated[StrictInt, Field(ge=1)] | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-    user: StrictStr | None = None
+    input: StrictStr | Inputs = Field(description="A text, texts, a text's tokens, or those of several texts")
+    dimensions: Count | None = Field(None, description="Length of the vectors, where the model has several")
+    encoding_format: Literal["float", "base64"] | None = Field(
+        None, description="Numbers, or the same as base64 of 32-bit floats"
+    )
+    user: StrictStr | None = Field(None, description="Your name for the end user")
 
     def body(self) -> Json:
         """The fields of OpenAI's request that the client sent, without ``model``."""
@@ -98,4 +152,4 @@ class EmbeddingRequest(EmbeddingFields):
         json_schema_extra={"examples": [{"model": "local/all-minilm-l6-v2", "input": ["a cat", "a dog"]}]}
     )
 
-    model: ModelName
+    model: ModelName = Field(description=MODEL)

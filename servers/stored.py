@@ -1,94 +1,104 @@
-"""The settings as clients see and change them: no secret goes out, and what is changed outlives the process."""
+"""Changing the settings of a running server, so that what is changed outlives the process."""
 
 from __future__ import annotations
 
 import os
-import re
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import orjson
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, SecretStr
 
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError
-from las_langchain.providers import check_configured
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import (
-    FIXED,
     STORED,
     TABLES,
     LASSettings,
+    as_table,
+    check_types,
     merged_entries,
+    read_stored,
     settings_with,
     spelled_out,
-    variable_of,
 )
+from las_langchain.setups import Setup
+from servers.shown import revealed, shown, why_fixed
 
 Json = dict[str, Any]
-
-HIDDEN = "**********"
-_HIDDEN_TABLES = frozenset({"headers", "extra_headers", "default_headers", "extra_body"})
-_SECRET = re.compile(r"key|secret|token|password|credential|auth", re.IGNORECASE)
+LOCK_PATIENCE = 3.0
+"""Seconds that a change waits for those of other processes."""
 
 
 class ConflictError(LASError):
     """A setting is fixed elsewhere."""
 
-    status_code = 409
+    status_code = HTTPStatus.CONFLICT
     type = "invalid_request_error"
     code = "setting_fixed"
 
 
-def shown(settings: LASSettings) -> Json:
-    """All settings, with asterisks in the place of secrets, and why some of them cannot be changed here."""
-    values = {name: _shown(name, getattr(settings, name)) for name in LASSettings.model_fields}
-    fixed = {name: why for name in LASSettings.model_fields if (why := _fixed(name, settings))}
-    return {"settings": values, "fixed": fixed}
-
-
-def change(service: LiteLLMService, changes: Json, lock: threading.Lock) -> LASSettings:
+def change(service: LiteLLMService, changes: Json) -> Json:
     """Check *changes*, keep them for later processes, and let them hold for the calls from now on.
 
     Args:
         service: whose settings change.
         changes: by the settings' names, or the guide's.
-        lock: held while the file is rewritten.
+
+    Returns:
+        All settings, as they are shown.
 
     Raises:
         BadRequestError: a name is unknown, or a value invalid.
         ConflictError: a setting is fixed at the start, or by the environment, which comes first.
-        LASError: the data folder cannot be written.
+        LASError: the data folder cannot be written, or another process does not let go of it.
     """
-    with lock, _refused():
+    with _refused(), _locked(service.settings.data_dir) as path:
         before = service.settings
-        named = spelled_out(changes, before.default_provider)
+        named = revealed(spelled_out(changes, before.default_provider), before)
         _check_free(named, before)
-        path = before.data_dir / STORED
-        content = _encoded(_merged(_read(path), named))
-        _check_restart(named, before, before.updated(**named), orjson.loads(content))
-        changed = service.update_config(**named)
+        check_types(named)
+        changed = before.updated(**named)
+        answer = shown(changed)
+        content = _encoded(_merged(read_stored(path.parent), named))
+        _check_restart(named, changed, settings_with(orjson.loads(content), before.data_dir))
+        service.update_config(**named)
         try:
             _write(path, content)
-        except OSError as error:
+        except OSError:
             service.config = before
-            raise _NotKept(error) from None
-    return changed
+            raise
+    return answer
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """The file of the changes in the data folder *folder*, which no other process changes meanwhile."""
+    path = folder / STORED
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=LOCK_PATIENCE, poll_interval=0.02):
+            yield path
+    except Timeout:
+        raise _NotKept(
+            "The configuration is being changed by another process: try again later",
+            status_code=HTTPStatus.SERVICE_UNAVAILABLE,
+            detail=f"{path}.lock",
+        ) from None
+    except (OSError, NotImplementedError) as error:
+        message = "The configuration could not be kept: the data folder (LAS_DATA_DIR) cannot be written"
+        raise _NotKept(message, detail=str(error)) from None
 
 
 class _NotKept(LASError):
-    """The data folder cannot be written."""
+    """The changes could not be written."""
 
     type = "configuration_error"
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(
-            "The configuration could not be kept: the data folder (LAS_DATA_DIR) cannot be written", detail=str(error)
-        )
 
 
 @contextmanager
@@ -102,37 +112,32 @@ def _refused() -> Iterator[None]:
 
 def _check_free(named: Json, settings: LASSettings) -> None:
     for name in named:
-        if name in LASSettings.model_fields and (why := _fixed(name, settings)):
+        if name in LASSettings.model_fields and (why := why_fixed(name, settings)):
             raise ConflictError(f"{name}: {why}", param=name)
 
 
-def _check_restart(named: Json, before: LASSettings, changed: LASSettings, stored: Json) -> None:
-    """Check that a process that starts with *stored* has the changes too."""
-    later = settings_with(stored, before.data_dir)
-    check_configured(later)
-    for name in named:
-        if _part(later, name, named) != _part(changed, name, named):
+def _check_restart(named: Json, changed: LASSettings, later: LASSettings) -> None:
+    """Check that a process can start with the settings *later*, and that it has the changes too."""
+    Setup(later)
+    for name, part in named.items():
+        if _part(name, getattr(later, name), part) != _part(name, getattr(changed, name), part):
             raise ConflictError(f"{name}: las.toml, or LiteLLM Proxy's file, would bring back what it says", param=name)
 
 
-def _part(settings: LASSettings, name: str, named: Json) -> Any:
-    """What *named* changes of one setting."""
-    value = getattr(settings, name)
-    return {key: value.get(key) for key in named[name]} if isinstance(value, dict) else value
+def _part(name: str, value: Any, change: Any) -> Any:
+    """What *change* is about of a setting, of which other processes may have changed the rest."""
+    table = as_table(value)
+    if name not in TABLES or table is None:
+        return value
+    parts = {entry: table.get(entry) for entry in change}
+    if name != "providers":
+        return parts
+    return {entry: _fields(part, change[entry]) for entry, part in parts.items()}
 
 
-def _fixed(name: str, settings: LASSettings) -> str | None:
-    """Why a setting cannot be changed here."""
-    if settings.variable(variable_of(name)) is not None:
-        return f"set by {variable_of(name)} in the environment or in .env"
-    return f"fixed when the process starts: set {variable_of(name)}" if name in FIXED else None
-
-
-def _read(path: Path) -> Json:
-    try:
-        return dict(orjson.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return {}
+def _fields(entry: Any, change: Any) -> Any:
+    table = as_table(entry)
+    return table if table is None or change is None else {field: table.get(field) for field in change}
 
 
 def _encoded(settings: Json) -> bytes:
@@ -144,7 +149,6 @@ def _encoded(settings: Json) -> bytes:
 
 def _write(path: Path, content: bytes) -> None:
     """Put *content* into the file at *path*, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Made for its owner alone, since it may hold keys.
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -169,26 +173,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return value.model_dump() if isinstance(value, BaseModel) else str(value)
-
-
-def _shown(name: str, value: Any) -> Any:
-    if isinstance(value, SecretStr) or (isinstance(value, str) and _SECRET.search(name)):
-        return HIDDEN
-    if isinstance(value, BaseModel):
-        value = {key: getattr(value, key) for key in type(value).model_fields}
-    if isinstance(value, Mapping):
-        # Any header may hold a credential.
-        return {key: HIDDEN if name in _HIDDEN_TABLES else _shown(key, item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_shown(name, item) for item in value]
-    if isinstance(value, str) and "://" in value:
-        return _without_secrets(value)
-    return str(value) if isinstance(value, Path) else value
-
-
-def _without_secrets(address: str) -> str:
-    """*address* without its user and its query, either of which may be a credential."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    shown = parts._replace(netloc=f"{HIDDEN}@{host}" if host != parts.netloc else host)
-    return urlunsplit(shown._replace(query=HIDDEN if parts.query else "", fragment=""))

@@ -19,6 +19,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 from las_langchain.service import SHARED, LiteLLMService
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED
+from las_langchain.usage.ledger import FILE
 from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI
 from tests.media import MediaProxy
@@ -42,8 +43,23 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _the_users_ledger() -> Iterator[None]:
+    """Fail the run if a test wrote into the ledger of whoever runs it."""
+    folder = LASSettings().data_dir
+    before = _states(folder)
+    yield
+    assert _states(folder) == before, f"a test wrote into {folder / FILE}: it must stay in a data folder of its own"
+
+
+def _states(folder: Path) -> list[tuple[str, int, int]]:
+    files = (folder / FILE, folder / f"{FILE}-wal")
+    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+
+
+# A parameter of a test must not happen to have its name, which would switch it off.
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path) -> None:
+def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_dir: Path) -> None:
     """No settings and no keys but the test's own."""
     for name in list(os.environ):
         if name.startswith(("LAS_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")) or name.endswith(("_API_KEY", "_API_BASE")):

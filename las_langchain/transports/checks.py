@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from las_langchain.errors import BadRequestError
@@ -26,8 +27,11 @@ def _check(message: Any, where: str) -> None:
         raise BadRequestError(f"{where}: expected an object with role and content", param=where)
     role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls")
     if role not in ROLES:
-        raise _wrong(f"{where}.role", f"expected one of {', '.join(ROLES)}, not {role!r}")
-    if not _is_content(content):
+        raise _wrong(f"{where}.role", f"expected one of {', '.join(ROLES)}, not {role!r:.100}")
+    if isinstance(content, list):
+        for index, part in enumerate(content):
+            _check_part(part, f"{where}.content[{index}]")
+    elif content is not None and not isinstance(content, str):
         raise _wrong(f"{where}.content", "expected text or a list of parts, each with a type")
     if content is None and role != "assistant":
         raise _wrong(f"{where}.content", f"a {role} message needs content")
@@ -35,10 +39,37 @@ def _check(message: Any, where: str) -> None:
         raise _wrong(f"{where}.tool_calls", "expected a list of calls, each with a function")
 
 
-def _is_content(content: Any) -> bool:
-    if isinstance(content, list):
-        return all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content)
-    return content is None or isinstance(content, str)
+def _check_part(part: Any, where: str) -> None:
+    if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+        raise _wrong(where, "expected an object with a type")
+    kind = part["type"]
+    if kind in _PAYLOADS and not _PAYLOADS[kind][0](part.get(kind)):
+        raise _wrong(where, f"a part of type {kind} needs {_PAYLOADS[kind][1]}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _has_texts(value: Any, *names: str) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
+
+
+_PAYLOADS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "text": (_is_text, "its text"),
+    "refusal": (_is_text, "its refusal, a text"),
+    # A bare address is litellm's own form.
+    "image_url": (lambda value: _is_text(value) or _has_texts(value, "url"), "image_url, an object with a url"),
+    "input_audio": (
+        lambda value: _has_texts(value, "data", "format"),
+        "input_audio, an object with data and format",
+    ),
+    "file": (
+        lambda value: _has_texts(value, "file_data") or _has_texts(value, "file_id"),
+        "file, an object with file_data or file_id",
+    ),
+}
+"""What each of OpenAI's parts carries under the name of its type; providers have further types."""
 
 
 def _is_call(call: Any) -> bool:

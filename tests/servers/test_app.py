@@ -11,10 +11,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from fastapi import FastAPI
 
@@ -88,6 +91,52 @@ def test_every_route_is_documented_with_examples(server: Server) -> None:
             assert good["example"], path
             if method in ("post", "patch"):
                 assert next(iter(route["requestBody"]["content"].values()))["examples"], path
+
+
+def _bodies(paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Every documented request: its route, the whole route, and its content."""
+    for path, methods in paths.items():
+        for method, route in methods.items():
+            for content in route.get("requestBody", {}).get("content", {}).values():
+                yield f"{method} {path}", route, content
+
+
+def test_documented_requests_fit_their_documented_form(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).json()["paths"]
+    bodies = list(_bodies(paths))
+    assert len(bodies) == 10
+    for route, _, content in bodies:
+        form = jsonschema_rs.validator_for(content["schema"])
+        for example in content["examples"].values():
+            assert [error.message for error in form.iter_errors(example["value"])] == [], route
+        undescribed = [
+            name for name, field in content["schema"].get("properties", {}).items() if not field.get("description")
+        ]
+        assert undescribed == [], route
+
+
+def test_documented_mistakes_are_about_a_field_of_the_route(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).json()["paths"]
+    for route, whole, content in _bodies(paths):
+        error = whole["responses"]["400"]["content"]["application/json"]["example"]["error"]
+        fields = content["schema"]["properties"] or {"temperature": "any setting"}
+        assert error["param"] in fields, route
+    names = [parameter["name"] for parameter in paths["/api/v1/litellm/usage"]["get"]["parameters"]]
+    usage = paths["/api/v1/litellm/usage"]["get"]["responses"]["400"]["content"]["application/json"]["example"]
+    assert usage["error"]["param"] in names
+
+
+def test_uploads_streams_and_optional_bodies_are_documented(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).json()["paths"]
+    api = "/api/v1/litellm"
+    upload = paths[f"{api}/audio/transcriptions"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert upload["properties"]["file"]["format"] == "binary"
+    assert {"file", "model"} <= set(upload["required"])
+    for path in ("/v1/chat/completions", f"{api}/chat/completions"):
+        events = paths[path]["post"]["responses"]["200"]["content"]["text/event-stream"]["example"]
+        assert events.startswith("data: {")
+        assert events.endswith("data: [DONE]\n\n")
+    assert not paths[f"{api}/providers/{{name}}/test"]["post"]["requestBody"]["required"]
 
 
 def test_bugs_are_hidden_from_clients_and_shown_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

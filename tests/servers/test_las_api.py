@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from las_langchain.settings import load_settings
-from servers.stored import shown
+from servers.shown import shown
 from tests.conftest import UPSTREAM_KEY, Server
 from tests.fake_openai import FakeOpenAI, Reply
 
@@ -153,6 +153,10 @@ BAD: list[tuple[str, str, Any, int, str | None]] = [
     ("POST", "/vision", {"prompt": "?", "image_url": "file:///etc/passwd", "model": "openai/gpt-4o"}, 400, "image_url"),
     ("POST", "/vision", {"prompt": "?", "image_url": "data:image/png;base64,aGk"}, 400, "image_url"),
     ("POST", "/vision", {"prompt": "?", "image_url": "data:text/plain,hi", "model": "openai/gpt-4o"}, 400, "image_url"),
+    ("POST", "/vision", {"prompt": "?", "image_url": "data:image/;base64,aGk="}, 400, "image_url"),
+    ("POST", "/vision", {"prompt": "?", "image_url": "data:image/x\0y;base64,aGk="}, 400, "image_url"),
+    ("POST", "/vision", {"prompt": "?", "image_url": "http://a\0b"}, 400, "image_url"),
+    ("POST", "/vision", {"prompt": "?", "image_url": "http://a b/"}, 400, "image_url"),
     ("POST", "/vision", {"prompt": "What?", "image_path": "/etc/passwd"}, 400, "image_path"),
     ("POST", "/vision", {"prompt": "What?", "image_url": IMAGE, "model": "none/x"}, 404, "model"),
     ("POST", "/embeddings", {}, 400, "input"),
@@ -174,6 +178,7 @@ BAD: list[tuple[str, str, Any, int, str | None]] = [
     ("GET", "/usage?since=yesterday", None, 400, "since"),
     ("GET", "/usage?limit=-1", None, 400, "limit"),
     ("PATCH", "/config", {"temprature": 1}, 400, "temprature"),
+    ("PATCH", "/config", {"self": 1}, 400, "self"),
     ("PATCH", "/config", {"temperature": "hot"}, 400, "temperature"),
     ("PATCH", "/config", {"providers": {"opnai": {"api_key": "x"}}}, 400, "providers"),
     ("PATCH", "/config", {"port": 1}, 409, "port"),

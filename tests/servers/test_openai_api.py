@@ -136,6 +136,13 @@ def test_the_providers_errors_have_openais_shape(
         assert error.value.response.headers.get("retry-after") == reply.headers.get("retry-after")
 
 
+def test_a_long_wait_is_told_in_whole_seconds(http: httpx.Client, upstream: FakeOpenAI) -> None:
+    for given, told in (("1800000", "1800000"), ("40.2", "41")):
+        upstream.enqueue(Reply(status=429, headers={"retry-after": given}))
+        answer = http.post("/v1/chat/completions", json={"model": "openai/gpt-4o", "messages": HELLO})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, told)
+
+
 def test_a_stream_that_breaks_says_so_in_the_stream(http: httpx.Client, upstream: FakeOpenAI) -> None:
     upstream.enqueue(Reply(content="a b c d e f", cut_after=4))
     body = {"model": "openai/gpt-4o", "messages": HELLO, "stream": True}
@@ -154,7 +161,7 @@ CASES: list[tuple[Any, int, str | None, str]] = [
     ({"messages": HELLO}, 400, "model", "Missing required parameter: model"),
     ({"model": MODEL}, 400, "messages", "Missing required parameter: messages"),
     ({**LOCAL, "messages": []}, 400, "messages", "at least 1 item"),
-    ({**LOCAL, "messages": "hello"}, 400, "messages", "valid array"),
+    ({**LOCAL, "messages": "hello"}, 400, "messages", "valid list"),
     ({**LOCAL, "messages": [{"role": "robot", "content": "x"}]}, 400, "messages[0].role", "expected one of"),
     ({**LOCAL, "messages": [{"content": "x"}]}, 400, "messages[0].role", "expected one of"),
     ({**LOCAL, "messages": [{"role": "user", "content": 5}]}, 400, "messages[0].content", "text or a list"),

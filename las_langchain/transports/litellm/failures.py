@@ -255,7 +255,7 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
 def _unreachable(target: Target) -> str:
     row = PROVIDERS.get(target.provider)
     variables = row.base_url_variables if row else (f"{variable_prefix(target.provider)}_API_BASE",)
-    where = shown_address(target.api_base) if target.api_base else ""
+    where = shown_address(target.api_base).rstrip("/") if target.api_base else ""
     if row and row.keyless and where and variables:
         return f"{row.title} does not answer at {where}: start it, or set {variables[0]}"
     at, fix = f" at {where}" if where else "", f"; {variables[0]} sets its address" if variables else ""

@@ -302,7 +302,7 @@ def test_a_provider_without_a_key_names_its_variable(upstream: FakeOpenAI) -> No
         ([{"role": "robot", "content": "x"}], "messages[0].role"),
         ([{"role": "user"}], "messages[0].content"),
         ([{"role": "user", "content": 5}], "messages[0].content"),
-        ([{"role": "user", "content": ["x"]}], "messages[0].content"),
+        ([{"role": "user", "content": ["x"]}], "messages[0].content[0]"),
         ([{"role": "assistant", "tool_calls": [5]}], "messages[0].tool_calls"),
     ],
 )

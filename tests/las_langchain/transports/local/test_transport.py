@@ -224,8 +224,8 @@ BAD_REQUESTS: list[tuple[Json, str, str]] = [
     ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role", "takes tool messages instead"),
     ({"messages": [{"role": "user", "content": ""}]}, "messages[0].content", "the user message is empty"),
     ({"messages": [{"role": "user", "content": []}]}, "messages[0].content", "the user message is empty"),
-    ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content", "parts, each with a type"),
-    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text", "expected a text"),
+    ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]", "an object with a type"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0]", "needs its text"),
     ({"messages": [{"role": "assistant"}]}, "messages[0].content", "the assistant message is empty"),
     ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0].role", "expected one of"),
     ({"messages": [{"role": "assistant", "tool_calls": "f"}]}, "messages[0].tool_calls", "expected a list of calls"),
@@ -252,7 +252,11 @@ BAD_REQUESTS: list[tuple[Json, str, str]] = [
     (asked("x", temperature="hot"), "", "must be number"),
     (asked("x", max_tokens=-5), "", "max_tokens"),
     (
-        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]}
+            ]
+        },
         "messages[0].content[0]",
         "takes text, not 'input_audio'",
     ),
