@@ -36,10 +36,17 @@ async def chat_response(
     """
     if not stream:
         return json_response(await unless_gone(request, service.acomplete(target, body)))
-    chunks = service.astream(target, body)
+    chunks = service.astream(target, _counted(body))
     # The first chunk decides whether this is an answer or an error with a status of its own.
     first = await unless_gone(request, _first(chunks))
     return StreamingResponse(_events(first, chunks), media_type="text/event-stream", headers=STREAM_HEADERS)
+
+
+def _counted(body: Json) -> Json:
+    """*body* without the wish not to be told the usage, which the ledger would not be told either."""
+    options = {name: value for name, value in (body.get("stream_options") or {}).items() if value is not False}
+    rest = {name: value for name, value in body.items() if name != "stream_options"}
+    return {**rest, "stream_options": options} if options else rest
 
 
 async def _first(chunks: AsyncGenerator[Json]) -> Json:

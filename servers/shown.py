@@ -15,7 +15,7 @@ from las_langchain.settings import FIXED, LASSettings, as_table, variable_of
 Json = dict[str, Any]
 
 HIDDEN = "**********"
-_OF_ANY_NAME = frozenset({"headers", "options", "routing"})
+_OF_ANY_NAME = frozenset({"headers", "options", "model_info"})
 """Tables whose entries others name: any may be a credential."""
 
 

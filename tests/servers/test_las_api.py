@@ -41,6 +41,13 @@ def test_a_chat_plain_and_streamed(http: httpx.Client) -> None:
     assert text == "Echo: hello"
 
 
+def test_a_client_who_wants_no_usage_is_charged_all_the_same(http: httpx.Client, upstream: FakeOpenAI) -> None:
+    body = {"model": "openai/gpt-4o", "messages": HELLO, "stream": True, "stream_options": {"include_usage": False}}
+    answer = http.post("/chat/completions", json=body)
+    assert '"usage":{' not in answer.text
+    assert upstream.last.body["stream_options"] == {"include_usage": True}
+
+
 def test_without_a_model_the_default_one_answers(http: httpx.Client) -> None:
     answer = http.post("/chat/completions", json={"messages": HELLO, "max_tokens": 2}).json()
     assert answer["model"] == MODEL

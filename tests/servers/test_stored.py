@@ -92,7 +92,7 @@ def test_every_value_of_a_table_of_any_names_is_hidden(folder: Path) -> None:
         "api_key": SECRET,
         "base_url": f"https://u:{SECRET}@h/x?k={SECRET}",
         "options": values,
-        "routing": {"order": SECRET},
+        "routing": {"model_info": {"note": SECRET}},
     }
     answer = change(
         LiteLLMService(load_settings()),
