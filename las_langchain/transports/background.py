@@ -30,6 +30,7 @@ class Background:
     """A loop in a daemon thread, started with the first call, never shared across a fork."""
 
     def __init__(self) -> None:
+        self._last: list[Callable[[], Coroutine[Any, Any, object]]] = []
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)
@@ -62,9 +63,27 @@ class Background:
         finally:
             job.stop()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's own thread, which must not wait for the loop."""
+        return self._running is not None and self._running[1] is threading.current_thread()
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have *function* called in the loop's thread, in the caller's context, without waiting for it.
+
+        Raises:
+            RuntimeError: the process is at its end, and the loop closed.
+        """
+        loop, _ = self._running_loop()
+        loop.call_soon_threadsafe(function, *arguments)
+
+    def at_end(self, last: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """At the end of the process, wait for *last* a while before what still runs is cancelled."""
+        self._last.append(last)
+
     def _begun(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
         loop, thread = self._running_loop()
-        if threading.current_thread() is thread:
+        if self.is_here:
             call.close()
             raise RuntimeError("A synchronous call inside an asynchronous callback: use its async form there")
         return _Job(call, loop, thread)
@@ -89,6 +108,9 @@ class Background:
     def _stop(self) -> None:
         if self._running is not None and self._running[1].is_alive():
             loop, thread = self._running
+            for last in self._last:
+                with contextlib.suppress(TimeoutError):
+                    self.run(asyncio.wait_for(last(), ENDING_PATIENCE))
             # What asyncio.run does when its coroutine ends: cancel all calls and close the loop.
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
             thread.join(ENDING_PATIENCE)

@@ -52,5 +52,8 @@ litellm.module_level_aclient = _ClientOfTheLoop()
 OllamaModelInfo.get_model_info = lambda *arguments, **named: None
 
 from las_langchain.transports.litellm.transport import LiteLLMTransport  # noqa: E402 - when litellm is set up
+from las_langchain.transports.litellm.worker import install_worker  # noqa: E402
+
+install_worker()
 
 __all__ = ["LiteLLMTransport"]
