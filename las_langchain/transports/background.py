@@ -41,27 +41,23 @@ class Background:
         Raises:
             RuntimeError: this is the loop's own thread, which would wait for itself.
         """
-        job = self._begun(call)
+        job = self._job(call)
         try:
+            job.begin()
             return job.outcome.result()
         finally:
             job.stop()
 
     def iterate(self, items: AsyncGenerator[T]) -> Generator[T]:
-        """Yield *items* as they come; closing the generator closes *items*, and waits a little until they are closed.
+        """Yield *items* as they come.
+
+        Closing the generator closes *items*, and waits a little until they are closed. Any thread may do it, also
+        while another one waits for the next item, which sees the end then.
 
         Raises:
             RuntimeError: as for :meth:`run`.
         """
-        received: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-        job = self._begun(_pump(items, received))
-        try:
-            job.outcome.add_done_callback(lambda _: received.put(_END))
-            while not isinstance(item := received.get(), _End):
-                yield item
-            job.outcome.result()
-        finally:
-            job.stop()
+        return _Items(lambda received: self._job(_pump(items, received)))
 
     @property
     def is_here(self) -> bool:
@@ -81,7 +77,7 @@ class Background:
         """At the end of the process, wait for *last* a while before what still runs is cancelled."""
         self._last.append(last)
 
-    def _begun(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
+    def _job(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
         loop, thread = self._running_loop()
         if self.is_here:
             call.close()
@@ -136,7 +132,7 @@ class _Job(Generic[T]):
     """A coroutine on the loop of another thread.
 
     Args:
-        call: the coroutine, which begins at once.
+        call: the coroutine.
         loop: where it runs.
         thread: that of *loop*.
 
@@ -146,8 +142,12 @@ class _Job(Generic[T]):
 
     def __init__(self, call: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
         self.outcome: Future[T] = Future()
-        self._loop, self._thread = loop, thread
-        loop.call_soon_threadsafe(self._begin, call)
+        self._call, self._loop, self._thread = call, loop, thread
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self) -> None:
+        """Let it begin; where this is interrupted, :meth:`stop` has to be called."""
+        self._loop.call_soon_threadsafe(self._begin)
 
     def stop(self) -> None:
         """Cancel it, if it is not over, and wait until it is: by then its connection is closed and its row queued."""
@@ -156,14 +156,21 @@ class _Job(Generic[T]):
             return
         # RuntimeError: the loop has just ended.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+            self._loop.call_soon_threadsafe(self._cancel)
             # The garbage collector closes generators in any thread, also in the loop's.
             if threading.current_thread() is not self._thread:
                 concurrent.futures.wait([self.outcome], CLOSING_PATIENCE)
 
-    def _begin(self, call: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(call)
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._call)
         self._task.add_done_callback(self._end)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        elif not self.outcome.done():
+            self._call.close()
+            self.outcome.set_exception(concurrent.futures.CancelledError())
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
@@ -179,9 +186,66 @@ class _End:
 
 
 _END = _End()
+Received = queue.SimpleQueue[T | _End]
 
 
-async def _pump(items: AsyncGenerator[T], received: queue.SimpleQueue[T | _End]) -> None:
+class _Items(Generator[T, None, None]):
+    """What a job puts into a queue, as a generator that any thread may close.
+
+    Args:
+        make: makes the job, when the first item is wanted.
+    """
+
+    def __init__(self, make: Callable[[Received[T]], _Job[None]]) -> None:
+        self._make = make
+        self._received: Received[T] = queue.SimpleQueue()
+        self._job: _Job[None] | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def send(self, value: None, /) -> T:
+        job, received = self._running_job(), self._received
+        try:
+            item = received.get()
+        except BaseException:
+            self.close()
+            raise
+        if not isinstance(item, _End):
+            return item
+        # Others may wait for it too.
+        received.put(item)
+        closed, self._closed = self._closed, True
+        if not closed:
+            job.outcome.result()
+        raise StopIteration
+
+    def _running_job(self) -> _Job[None]:
+        with self._lock:
+            if self._closed:
+                raise StopIteration
+            if self._job is None:
+                received = self._received
+                self._job = self._make(received)
+                # Whoever no longer wants the items is not to be kept by the job.
+                self._job.outcome.add_done_callback(lambda _: received.put(_END))
+                self._job.begin()
+            return self._job
+
+    def throw(self, *error: Any) -> T:
+        self.close()
+        return super().throw(*error)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        if self._job is not None:
+            self._job.stop()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+async def _pump(items: AsyncGenerator[T], received: Received[T]) -> None:
     async with aclosing(items):
         async for item in items:
             received.put(item)
