@@ -20,7 +20,7 @@ from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
 from litellm.llms.ollama.common_utils import OllamaModelInfo
 
 # pydantic's remark on litellm's typed dicts, made at the first call, says nothing to its users.
-warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
+warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
 
 # litellm's client for OpenAI dumps embeddings in base64 with a schema that expects numbers, and tells of each one.
 warnings.filterwarnings("ignore", message=r"Pydantic serializer warnings:\s+\w+\(Expected `list\[float\]`")

@@ -33,10 +33,10 @@ class Listener:
     def __init__(self, event: str) -> None:
         self.__name__ = f"las_{event}_listener"
         self._plain, self._asynchronous = f"{event}_callback", f"_async_{event}_callback"
-        self._of_async, self._of_sync = f"async_log_{event}_event", f"log_{event}_event"
+        self._event = event
         # Those in its list for failures litellm calls itself.
         self._calls_plain = event == "success"
-        self._loggers: list[tuple[CustomLogger, CustomLogger]] = []
+        self._loggers: list[CustomLogger] = []
         self._lock = threading.Lock()
 
     @property
@@ -77,20 +77,15 @@ class Listener:
 
     def _settle_loggers(self, plain: list[Any], asynchronous: list[Any]) -> None:
         present = [item for item in [*plain, *litellm.callbacks] if isinstance(item, CustomLogger)]
-        for pair in [pair for pair in self._loggers if pair[0] not in present or pair[1] not in asynchronous]:
-            self._loggers.remove(pair)
-            if pair[1] in asynchronous:
-                asynchronous.remove(pair[1])
         for item in present:
-            heard = self._heard(item)
-            if heard is not None and heard not in asynchronous and item not in [pair[0] for pair in self._loggers]:
-                self._loggers.append((item, heard))
-                asynchronous.append(heard)
-
-    def _heard(self, item: CustomLogger) -> CustomLogger | None:
-        if _overrides(item, self._of_async):
-            return item
-        return _Threaded(item) if _overrides(item, self._of_sync) else None
+            _complete(item, self._event)
+        gone = [item for item in self._loggers if item not in present and item in asynchronous]
+        for item in gone:
+            asynchronous.remove(item)
+        # litellm itself sees to those in its list for everything.
+        new = [item for item in present if item in plain and item not in asynchronous]
+        asynchronous.extend(new)
+        self._loggers = [item for item in [*self._loggers, *new] if item in present]
 
     async def __call__(self, arguments: Any, response: Any, start: Any, end: Any) -> None:
         """Tell of a call, with what litellm gives to a function."""
@@ -116,23 +111,6 @@ class Listener:
         return (lambda _, response, *times: told(response)) if _takes(callback, 1) else None
 
 
-class _Threaded(CustomLogger):
-    """A logger that has methods for synchronous calls only, as one for asynchronous calls."""
-
-    def __init__(self, other: CustomLogger) -> None:
-        super().__init__(
-            turn_off_message_logging=getattr(other, "turn_off_message_logging", False),
-            message_logging=getattr(other, "message_logging", True),
-        )
-        self._other = other
-
-    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        await _in_thread(self._other.log_success_event, kwargs, response_obj, start_time, end_time)
-
-    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        await _in_thread(self._other.log_failure_event, kwargs, response_obj, start_time, end_time)
-
-
 LISTENERS = (Listener("success"), Listener("failure"))
 
 
@@ -144,8 +122,16 @@ def is_async(callback: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - not whether it can be called
 
 
-def _overrides(item: CustomLogger, name: str) -> bool:
-    return getattr(type(item), name) is not getattr(CustomLogger, name)
+def _complete(item: CustomLogger, event: str) -> None:
+    """Give a logger that has only the method for synchronous calls the one for asynchronous calls too."""
+    name, synchronous = f"async_log_{event}_event", getattr(item, f"log_{event}_event")
+    lacks = getattr(getattr(item, name), "__func__", None) is getattr(CustomLogger, name)
+    if lacks and getattr(synchronous, "__func__", None) is not getattr(CustomLogger, f"log_{event}_event"):
+
+        async def log(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+            await _in_thread(synchronous, kwargs, response_obj, start_time, end_time)
+
+        setattr(item, name, log)
 
 
 def _takes(callback: Callable[..., Any], count: int) -> bool:
