@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
 from las_langchain.deployments import alias_of
-from las_langchain.errors import BadRequestError, LASError
+from las_langchain.errors import BadRequestError, LASError, loggable
 from las_langchain.exchanges import Exchange
 from las_langchain.keys import ApiKey
 from las_langchain.messages import to_openai
@@ -176,12 +176,13 @@ async def first_answer(ask: Callable[[Call], Awaitable[T]], calls: Sequence[Call
         try:
             return await ask(call)
         except LASError as error:
-            _go_on_after(error, call.model)
+            _go_on_after(error, call)
     return await ask(calls[-1])
 
 
-def _go_on_after(error: LASError, model: str | None) -> None:
+def _go_on_after(error: LASError, call: Call) -> None:
     """Note why the next model is asked; raises *error* where that would say the same."""
     if is_final(error):
         raise error
-    logger.warning("%s failed, asking the next model: %s", model, error)
+    why = loggable(error, log_prompts=call._owner._service.settings.log_prompts)
+    logger.warning("%s failed, asking the next model: %s", call.model, why)

@@ -76,8 +76,7 @@ def litellm_callbacks() -> frozenset[str]:
 
 # Those that litellm handles by name without a class; it has no list of them.
 _NAMED_CALLBACKS = frozenset(
-    "athina dynamodb greenscale helicone langfuse lunary promptlayer s3 sentry slack supabase traceloop "
-    "weights_biases".split()
+    "athina dynamodb greenscale helicone langfuse lunary promptlayer s3 sentry slack supabase traceloop wandb".split()
 )
 
 

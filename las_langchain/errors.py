@@ -192,6 +192,23 @@ def masked(text: str) -> str:
     return _KEY_SHAPES.sub("***", text)
 
 
+def loggable(error: LASError, *, log_prompts: bool) -> str:
+    """*error* as a log line may have it: what a provider says of a request may repeat the prompt.
+
+    Args:
+        error: what went wrong.
+        log_prompts: whether prompts may be logged.
+    """
+    if log_prompts or error.provider in (None, "local"):
+        return str(error)
+    # Not the class that litellm's users catch too.
+    name = next(cls.__name__ for cls in type(error).__mro__ if cls.__module__ == __name__)
+    said = [str(error.status_code), error.code if error.code and _CODE.fullmatch(error.code) else ""]
+    return f"{error.provider}: {name} ({', '.join(filter(None, said))})"
+
+
+_CODE = re.compile(r"[\w.-]{1,64}")
+
 _BY_STATUS: dict[int, type[LASError]] = {
     400: BadRequestError,
     401: AuthenticationError,

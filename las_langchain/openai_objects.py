@@ -85,7 +85,8 @@ def transcription_of(answer: Json) -> Transcription | TranscriptionVerbose:
 class ChatStream:
     """The chunks of an answer as they come; the first has come when this is made, so failures are raised then.
 
-    Closing it, also by leaving a with statement, closes the connection.
+    Closing it, also by leaving a with statement, closes the connection. Another thread may close it while one waits for
+    a chunk, for whom it ends then.
 
     Args:
         chunks: the answer's.
@@ -118,11 +119,14 @@ class ChatStream:
 
 
 class AsyncChatStream:
-    """Async form of :class:`ChatStream`."""
+    """Async form of :class:`ChatStream`, which another task may close."""
 
     def __init__(self, chunks: AsyncGenerator[Json], first: Json) -> None:
         self._chunks = chunks
         self._first: Json | None = first
+        self._closed = False
+        self._lock = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
 
     @classmethod
     async def begin(cls, chunks: AsyncGenerator[Json]) -> Self:
@@ -134,13 +138,31 @@ class AsyncChatStream:
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
-        first, self._first = self._first, None
-        return chunk_of(first if first is not None else await anext(self._chunks))
+        async with self._lock:
+            if self._closed:
+                raise StopAsyncIteration
+            first, self._first = self._first, None
+            return chunk_of(first if first is not None else await self._read())
+
+    async def _read(self) -> Json:
+        self._reader = reader = asyncio.current_task()
+        try:
+            return await anext(self._chunks)
+        except asyncio.CancelledError:
+            # Closing it cancels the read, and not its task, which somebody else may have cancelled as well.
+            if not self._closed or reader is None or reader.uncancel():
+                raise
+            raise StopAsyncIteration from None
+        finally:
+            self._reader = None
 
     async def aclose(self) -> None:
         """End the call."""
-        self._first = None
-        await self._chunks.aclose()
+        self._first, was_closed, self._closed = None, self._closed, True
+        if self._reader is not None and not was_closed:
+            self._reader.cancel()
+        async with self._lock:
+            await self._chunks.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,7 +9,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from las_langchain.errors import BadRequestError, ContextWindowExceededError, LASError, ServiceUnavailableError
+from las_langchain.errors import (
+    BadRequestError,
+    ContextWindowExceededError,
+    LASError,
+    ServiceUnavailableError,
+    loggable,
+)
 from las_langchain.providers import Overrides, Target, resolve
 from las_langchain.records import CallRecord
 from las_langchain.transports import Transport
@@ -106,7 +112,8 @@ class Tries:
                 others = self._fallbacks(error) if others is None else others
                 if not others or is_final(error):
                     raise
-                logger.warning("%s failed, asking %s: %s", name, others[0], error)
+                why = loggable(error, log_prompts=self._setup.settings.log_prompts)
+                logger.warning("%s failed, asking %s: %s", name, others[0], why)
                 name = others.pop(0)
 
     def end(self, error: BaseException | None) -> None:

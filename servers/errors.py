@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from las_langchain.errors import BadRequestError, LASError
+from las_langchain.errors import BadRequestError, LASError, loggable
+from servers.deps import service_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ def body_of(error: Exception) -> dict[str, dict[str, str | None]]:
 async def _las_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LASError)  # noqa: S101 - how starlette registers handlers
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("%s %s: %s", request.method, request.url.path, error)
+        why = loggable(error, log_prompts=service_of(request).settings.log_prompts)
+        logger.warning("%s %s: %s", request.method, request.url.path, why)
     headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else None
     return JSONResponse(error.to_openai(), error.status_code, headers)
 

@@ -91,7 +91,11 @@ class Metrics:
         Args:
             accept: the request's ``Accept`` header; OpenMetrics is sent where it is asked for.
         """
-        encode, content_type = choose_encoder(accept or "")
+        try:
+            encode, content_type = choose_encoder(accept or "")
+        except (TypeError, ValueError):
+            # A version that is no number.
+            encode, content_type = choose_encoder("")
         return encode(self.registry), content_type
 
     def _count_use(self, record: CallRecord, model: str) -> None:

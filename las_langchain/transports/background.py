@@ -32,6 +32,7 @@ class Background:
     """A loop in a daemon thread, started with the first call, never shared across a fork."""
 
     def __init__(self) -> None:
+        self._last: list[Callable[[], Coroutine[Any, Any, object]]] = []
         self._reset()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset)
@@ -42,31 +43,44 @@ class Background:
         Raises:
             RuntimeError: this is the loop's own thread, which would wait for itself.
         """
-        job = self._begun(call)
+        job = self._job(call)
         try:
+            job.begin()
             return job.outcome.result()
         finally:
             job.stop()
 
     def iterate(self, items: AsyncGenerator[T]) -> Generator[T]:
-        """Yield *items* as they come; closing the generator closes *items*, and waits a little until they are closed.
+        """Yield *items* as they come.
+
+        Closing the generator closes *items*, and waits a little until they are closed. Any thread may do it, also
+        while another one waits for the next item, which sees the end then.
 
         Raises:
             RuntimeError: as for :meth:`run`.
         """
-        received: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
-        job = self._begun(_pump(items, received))
-        try:
-            job.outcome.add_done_callback(lambda _: received.put(_END))
-            while not isinstance(item := received.get(), _End):
-                yield item
-            job.outcome.result()
-        finally:
-            job.stop()
+        return _Items(lambda received: self._job(_pump(items, received)))
 
-    def _begun(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's own thread, which must not wait for the loop."""
+        return self._running is not None and self._running.thread is threading.current_thread()
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have *function* called in the loop's thread, in the caller's context, without waiting for it.
+
+        Raises:
+            RuntimeError: the process is at its end, and the loop closed.
+        """
+        self._started().loop.call_soon_threadsafe(function, *arguments)
+
+    def at_end(self, last: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """At the end of the process, wait for *last* a while before what still runs is cancelled."""
+        self._last.append(last)
+
+    def _job(self, call: Coroutine[Any, Any, T]) -> _Job[T]:
         running = self._started()
-        if threading.current_thread() is running.thread:
+        if self.is_here:
             call.close()
             raise RuntimeError("A synchronous call inside an asynchronous callback: use its async form there")
         return _Job(call, running)
@@ -86,7 +100,10 @@ class Background:
             return self._running
 
     def _stop(self) -> None:
-        if self._running is not None:
+        if self._running is not None and self._running.thread.is_alive():
+            for last in self._last:
+                with contextlib.suppress(TimeoutError, APIConnectionError):
+                    self.run(asyncio.wait_for(last(), ENDING_PATIENCE))
             self._running.stop()
 
 
@@ -141,8 +158,8 @@ class _Job(Generic[T]):
     """A coroutine on the loop of another thread.
 
     Args:
-        call: the coroutine, which begins at once.
-        running: where.
+        call: the coroutine.
+        running: where it is to run.
 
     Attributes:
         outcome: what becomes of it, to be waited for by any other thread.
@@ -150,36 +167,43 @@ class _Job(Generic[T]):
 
     def __init__(self, call: Coroutine[Any, Any, T], running: _Running) -> None:
         self.outcome: Future[T] = Future()
-        self._call, self._loop, self._thread = call, running.loop, running.thread
+        self._call, self._running = call, running
+        self._task: asyncio.Task[T | None] | None = None
         self._interruption: BaseException | None = None
-        running.jobs.add(self)
-        self.outcome.add_done_callback(lambda _: running.jobs.discard(self))
+
+    def begin(self) -> None:
+        """Let it begin; where this is interrupted, :meth:`stop` has to be called."""
+        jobs = self._running.jobs
+        jobs.add(self)
+        self.outcome.add_done_callback(lambda _: jobs.discard(self))
         try:
-            self._loop.call_soon_threadsafe(self._begin)
+            self._running.loop.call_soon_threadsafe(self._begin)
         except RuntimeError:
             self.give_up()
 
     def give_up(self) -> None:
-        """Say that it will never end, since the loop has ended before it."""
+        """Say that it will never end, since it has not begun, or the loop has ended before it."""
         self._call.close()
         if not self.outcome.done():
-            self.outcome.set_exception(_ended())
+            # Nobody but the end of the process gives up what somebody waits for.
+            self.outcome.set_exception(APIConnectionError("The call was given up: this process is ending"))
 
     def stop(self) -> None:
         """Cancel it, if it is not over, and wait until it is: by then its connection is closed and its row queued."""
         # After a fork the thread is the parent's alone.
-        if self.outcome.done() or not self._thread.is_alive():
+        if self.outcome.done() or not self._running.thread.is_alive():
             return
         # RuntimeError: the loop has just ended.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(lambda: self._task.cancel())
+            self._running.loop.call_soon_threadsafe(self._cancel)
             # The garbage collector closes generators in any thread, also in the loop's.
-            if threading.current_thread() is not self._thread:
+            if threading.current_thread() is not self._running.thread:
                 concurrent.futures.wait([self.outcome], CLOSING_PATIENCE)
 
     def _begin(self) -> None:
-        self._task = self._loop.create_task(self._guarded())
-        self._task.add_done_callback(self._end)
+        if not self.outcome.done():
+            self._task = self._running.loop.create_task(self._guarded())
+            self._task.add_done_callback(self._end)
 
     async def _guarded(self) -> T | None:
         try:
@@ -189,20 +213,19 @@ class _Job(Generic[T]):
             self._interruption = error
             return None
 
+    def _cancel(self) -> None:
+        if self._task is None:
+            self.give_up()
+        else:
+            self._task.cancel()
+
     def _end(self, task: asyncio.Task[T | None]) -> None:
         if task.cancelled():
-            # It may not even have begun.
-            self._call.close()
-            # Nobody but the end of the process cancels what somebody waits for.
-            self.outcome.set_exception(_ended())
+            self.give_up()
         elif error := self._interruption or task.exception():
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(cast("T", task.result()))
-
-
-def _ended() -> APIConnectionError:
-    return APIConnectionError("The call was given up: this process is ending")
 
 
 class _End:
@@ -210,9 +233,66 @@ class _End:
 
 
 _END = _End()
+Received = queue.SimpleQueue[T | _End]
 
 
-async def _pump(items: AsyncGenerator[T], received: queue.SimpleQueue[T | _End]) -> None:
+class _Items(Generator[T, None, None]):
+    """What a job puts into a queue, as a generator that any thread may close.
+
+    Args:
+        make: makes the job, when the first item is wanted.
+    """
+
+    def __init__(self, make: Callable[[Received[T]], _Job[None]]) -> None:
+        self._make = make
+        self._received: Received[T] = queue.SimpleQueue()
+        self._job: _Job[None] | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def send(self, value: None, /) -> T:
+        job, received = self._running_job(), self._received
+        try:
+            item = received.get()
+        except BaseException:
+            self.close()
+            raise
+        if not isinstance(item, _End):
+            return item
+        # Others may wait for it too.
+        received.put(item)
+        closed, self._closed = self._closed, True
+        if not closed:
+            job.outcome.result()
+        raise StopIteration
+
+    def _running_job(self) -> _Job[None]:
+        with self._lock:
+            if self._closed:
+                raise StopIteration
+            if self._job is None:
+                received = self._received
+                self._job = self._make(received)
+                # Whoever no longer wants the items is not to be kept by the job.
+                self._job.outcome.add_done_callback(lambda _: received.put(_END))
+                self._job.begin()
+            return self._job
+
+    def throw(self, *error: Any) -> T:
+        self.close()
+        return super().throw(*error)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+        if self._job is not None:
+            self._job.stop()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+async def _pump(items: AsyncGenerator[T], received: Received[T]) -> None:
     async with aclosing(items):
         async for item in items:
             received.put(item)

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,64 @@ async def test_a_closed_async_stream_closes_its_connection(
             await anext(stream)
         await stream.aclose()
     await asyncio.to_thread(wait_until, lambda: upstream.open_streams == 0)
+
+
+HANGING = Reply(chunks=["one"], cut_after=2, hang=True)
+
+
+def test_another_thread_may_close_a_stream_that_is_read(openai: LiteLLMService, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(HANGING)
+    stream = openai.chat_completion(HELLO, GPT, stream=True)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(list, stream)
+        time.sleep(0.2)
+        assert not reading.done()
+        stream.close()
+        assert "".join(chunk.choices[0].delta.content for chunk in reading.result(30)) in ("", "one")
+    wait_until(lambda: upstream.open_streams == 0)
+    assert list(stream) == []
+
+
+async def test_another_task_may_close_an_async_stream_that_is_read(
+    openai: LiteLLMService, upstream: FakeOpenAI
+) -> None:
+    upstream.enqueue(HANGING)
+    stream = await openai.achat_completion(HELLO, GPT, stream=True)
+
+    async def read() -> str:
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+        # It is not cancelled itself.
+        await asyncio.sleep(0)
+        return text
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0.2)
+    assert not reading.done()
+    await asyncio.gather(stream.aclose(), stream.aclose())
+    assert await reading in ("", "one")
+    assert reading.cancelling() == 0
+    await asyncio.to_thread(wait_until, lambda: upstream.open_streams == 0)
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_a_reader_that_is_cancelled_itself_is_not_told_that_the_stream_ended(
+    openai: LiteLLMService, upstream: FakeOpenAI
+) -> None:
+    upstream.enqueue(HANGING)
+    stream = await openai.achat_completion(HELLO, GPT, stream=True)
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0.2)
+    closing_it = asyncio.create_task(stream.aclose())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await closing_it
+    with pytest.raises(asyncio.CancelledError):
+        await reading
 
 
 def test_what_a_stream_cannot_begin_with_is_raised_by_the_call(openai: LiteLLMService, upstream: FakeOpenAI) -> None:

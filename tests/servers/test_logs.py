@@ -258,3 +258,37 @@ def test_no_prompt_is_told_of_calls_good_or_bad(upstream: FakeOpenAI) -> None:
     assert lines[-1].endswith("the end")
     assert "private" not in "\n".join(lines)
     assert KEY not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_what_a_provider_repeats_of_a_prompt_is_told_where_prompts_are(
+    upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, log_prompts: bool
+) -> None:
+    monkeypatch.setenv("LAS_LOG_PROMPTS", str(log_prompts))
+    repeated = {"message": "Input should be short: a private matter", "code": "unprocessable"}
+    refused, broken = (Reply(status=status, error=repeated) for status in (422, 500))
+    upstream.enqueue(refused, Reply(), refused, Reply(), broken)
+    script = """
+    from fastapi.testclient import TestClient
+    from las_langchain import ChatLAS
+    from las_langchain.service import LiteLLMService
+    from servers.app import create_app
+    entry = {"deployments": ["openai/gpt-4o"], "fallbacks": ["openai/gpt-4o-mini"]}
+    settings = load_settings(max_retries=0, models={"fast": entry})
+    service = LiteLLMService(settings)
+    messages = [{"role": "user", "content": "a private matter"}]
+    service.complete(service.target("fast"), {"messages": messages})
+    ChatLAS(model="openai/gpt-4o", fallbacks=["openai/gpt-4o-mini"], service=service).invoke("a private matter")
+    with TestClient(create_app(settings)) as client:
+        client.post("/v1/chat/completions", json={"model": "openai/gpt-4o", "messages": messages})
+    """
+    lines = [line.partition(" WARNING ")[2] for line in logged(script)]
+    whole = "OpenAI: Input should be short: a private matter"
+    why = (
+        [whole] * 3
+        if log_prompts
+        else ["openai: BadRequestError (422, unprocessable)"] * 2 + ["openai: APIError (500, unprocessable)"]
+    )
+    assert lines[0] == f"las_langchain.tries fast failed, asking openai/gpt-4o-mini: {why[0]}"
+    assert lines[1] == f"las_langchain.calls openai/gpt-4o failed, asking the next model: {why[1]}"
+    assert re.fullmatch(rf"servers.errors \[\w+\] POST /v1/chat/completions: {re.escape(why[2])}", lines[2])

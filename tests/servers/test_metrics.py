@@ -191,6 +191,11 @@ def test_openmetrics_is_sent_where_it_is_asked_for() -> None:
     assert families["las_cost_usd"].samples[0].labels == {"model": 'openai/"quoted"\\'}
 
 
+def test_a_version_that_is_no_number_is_answered_as_if_nothing_was_asked_for() -> None:
+    _, content_type = Metrics().exposition("application/openmetrics-text; version=abc")
+    assert content_type == Metrics().exposition(None)[1]
+
+
 # Routes
 
 

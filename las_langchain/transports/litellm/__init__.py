@@ -20,7 +20,7 @@ from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
 from litellm.llms.ollama.common_utils import OllamaModelInfo
 
 # pydantic's remark on litellm's typed dicts, made at the first call, says nothing to its users.
-warnings.filterwarnings("ignore", message="Item '.*' on TypedDict class", category=UserWarning)
+warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
 
 # litellm's client for OpenAI dumps embeddings in base64 with a schema that expects numbers, and tells of each one.
 warnings.filterwarnings("ignore", message=r"Pydantic serializer warnings:\s+\w+\(Expected `list\[float\]`")
@@ -52,5 +52,8 @@ litellm.module_level_aclient = _ClientOfTheLoop()
 OllamaModelInfo.get_model_info = lambda *arguments, **named: None
 
 from las_langchain.transports.litellm.transport import LiteLLMTransport  # noqa: E402 - when litellm is set up
+from las_langchain.transports.litellm.worker import install_worker  # noqa: E402
+
+install_worker()
 
 __all__ = ["LiteLLMTransport"]

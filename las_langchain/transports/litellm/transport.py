@@ -17,6 +17,7 @@ from las_langchain.transports.litellm.callbacks import Callbacks
 from las_langchain.transports.litellm.failures import explained, translated
 from las_langchain.transports.litellm.requests import chat_arguments, embedding_arguments
 from las_langchain.transports.litellm.streams import Order, Tap
+from las_langchain.transports.litellm.worker import hand_over
 
 Json = dict[str, Any]
 
@@ -41,6 +42,7 @@ class LiteLLMTransport:
         with translated(target, body):
             async with asyncio.timeout(target.timeout):
                 stream = await litellm.acompletion(**chat_arguments(target, body), stream=True)
+            hand_over(stream.logging_obj)
             tap, order = Tap(stream, whole_calls=target.provider == "ollama"), Order()
             try:
                 limit = target.timeout

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -60,6 +61,27 @@ def test_closing_the_iterator_closes_what_it_reads() -> None:
     assert next(items) == 0
     items.close()
     assert closed.is_set()
+
+
+def test_another_thread_closes_the_iterator_of_one_that_waits() -> None:
+    async def silent() -> AsyncGenerator[int]:
+        yield 1
+        await asyncio.sleep(60)
+
+    items = BACKGROUND.iterate(silent())
+    assert next(items) == 1
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(list, items) for _ in range(2)]
+        items.close()
+        assert [reader.result(30) for reader in waiting] == [[], []]
+    assert list(items) == []
+
+
+def test_what_is_not_wanted_any_more_is_closed() -> None:
+    items = BACKGROUND.iterate(count(1_000_000))
+    assert next(items) == 0
+    del items
+    assert closed.wait(30)
 
 
 def test_closing_does_not_wait_for_ever() -> None:
