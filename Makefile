@@ -23,7 +23,7 @@ serve: setup ## Start the server on 127.0.0.1:7777
 	@$(BIN)/las serve
 
 test: setup ## Run every test, with branch coverage
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 lint: setup ## Check format, style, types and the direction of imports
 	$(BIN)/ruff format --check .

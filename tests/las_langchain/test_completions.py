@@ -887,7 +887,7 @@ def test_messages_may_be_counted_instead(service: LiteLLMService) -> None:
         ({"input_tokens": 1, "cached_tokens": -1}, "cached_tokens"),
         ({"input_tokens": 1, "cached_tokens": 2}, "cached_tokens"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": ["hi"]}]}, "messages[0].content[0]"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"input_tokens": 10**400}, "input_tokens"),
         ({"input_tokens": 1, "model": "opnai/gpt-4o"}, "model"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
@@ -72,10 +73,11 @@ class Tap:
                 call.index = next(self._calls)
 
     async def aclose(self) -> None:
-        """Close the provider's stream, as litellm would."""
-        close = getattr(self._upstream, "aclose", None) or getattr(self._upstream, "close", None)
-        if close is not None:
-            await close()
+        """Close the provider's stream, and what it reads, which litellm leaves to the garbage collector."""
+        for stream in (self._upstream, getattr(self._upstream, "streaming_response", None)):
+            close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+            if close is not None and inspect.isawaitable(closing := close()):
+                await closing
 
     def take(self, chunk: Json) -> list[Json]:
         """What was dropped since the last call, as chunks like *chunk*; those that it passed on after all left out."""
