@@ -70,6 +70,13 @@ def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dat
     SHARED.forget()
 
 
+@pytest.fixture
+def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure no coverage in the processes that a test starts: tracing litellm's import takes as long again as that."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture(scope="session")
 def _upstream() -> Iterator[FakeOpenAI]:
     with FakeOpenAI() as double:
