@@ -54,8 +54,13 @@ def _check_address(value: str) -> str:
     return value
 
 
+def is_header_value(value: str) -> bool:
+    """Whether a header may hold *value*."""
+    return value.isascii() and value.isprintable()
+
+
 def _check_header_value(value: str) -> str:
-    if not (value.isascii() and value.isprintable()):
+    if not is_header_value(value):
         raise ValueError("has a line break or another character that no header can hold")
     return value
 

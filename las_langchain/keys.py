@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
+from las_langchain.deployments import is_header_value
 from las_langchain.errors import AuthenticationError, masked
 
 ApiKey = (
@@ -71,7 +72,7 @@ def _returned(value: Any) -> SecretStr:
 
 
 def _checked(text: str) -> str:
-    if not (text.isprintable() and text.isascii()):
+    if not is_header_value(text):
         raise AuthenticationError("api_key: it has characters that no header may hold", param="api_key")
     return text
 

@@ -44,7 +44,8 @@ async def chat_response(
 
 def _counted(body: Json) -> Json:
     """*body* without the wish not to be told the usage, which the ledger would not be told either."""
-    options = {name: value for name, value in (body.get("stream_options") or {}).items() if value is not False}
+    given = body.get("stream_options") or {}
+    options = {name: value for name, value in given.items() if name != "include_usage" or value}
     rest = {name: value for name, value in body.items() if name != "stream_options"}
     return {**rest, "stream_options": options} if options else rest
 

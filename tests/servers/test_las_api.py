@@ -46,6 +46,9 @@ def test_a_client_who_wants_no_usage_is_charged_all_the_same(http: httpx.Client,
     answer = http.post("/chat/completions", json=body)
     assert '"usage":{' not in answer.text
     assert upstream.last.body["stream_options"] == {"include_usage": True}
+    body["stream_options"] = {"include_usage": False, "include_obfuscation": False}
+    http.post("/chat/completions", json=body)
+    assert upstream.last.body["stream_options"] == {"include_usage": True, "include_obfuscation": False}
 
 
 def test_without_a_model_the_default_one_answers(http: httpx.Client) -> None:
