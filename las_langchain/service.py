@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
@@ -315,6 +317,20 @@ class _Shared(ForkAware):
 SHARED = _Shared()
 
 
+_CURRENT: ContextVar[LiteLLMService | None] = ContextVar("las_service", default=None)
+
+
 def get_litellm_service() -> LiteLLMService:
-    """The service of this process, with the settings of its environment; built on first use."""
-    return SHARED.get()
+    """The service of the server or ``with`` block that this runs in, else that of this process, with the settings of
+    its environment, built on first use."""
+    return _CURRENT.get() or SHARED.get()
+
+
+@contextmanager
+def using(service: LiteLLMService) -> Iterator[None]:
+    """Have what runs inside, such as a ``ChatLAS`` that was given no service, call by way of *service*."""
+    token = _CURRENT.set(service)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)

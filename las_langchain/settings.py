@@ -41,6 +41,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from las_langchain.chain_settings import AgentSettings, ChainName, DocumentSettings, Reference
 from las_langchain.deployments import AliasSettings, ProviderSettings, RoutingSettings, Seconds
 from las_langchain.errors import ConfigurationError
 from las_langchain.litellm_config import litellm_variables, read_litellm_config
@@ -139,6 +140,15 @@ class LASSettings(BaseSettings):
     providers: dict[str, ProviderSettings] = Field(
         default_factory=dict, description="Per provider: api_key, base_url, headers, options (las.toml only)"
     )
+    chains: dict[ChainName, Reference] = Field(
+        default_factory=dict, description="Your own chains by name, as module:runnable (las.toml only)"
+    )
+    agent: AgentSettings = Field(
+        default_factory=AgentSettings, description="Tools, limits and MCP servers of the agent (las.toml only)"
+    )
+    documents: DocumentSettings = Field(
+        default_factory=DocumentSettings, description="How documents are read and searched (las.toml only)"
+    )
 
     @field_validator("callbacks", mode="before")
     @classmethod
@@ -192,9 +202,7 @@ class LASSettings(BaseSettings):
         named = spelled_out(changes, current["default_provider"])
         for name in named:
             if name in FIXED:
-                raise ConfigurationError(
-                    f"{name} is fixed when the process starts: set {variable_of(name)}", param=name
-                )
+                raise ConfigurationError(f"{name} is {why_fixed(name)}", param=name)
         for name in TABLES.intersection(named):
             named[name] = merged_entries(name, current[name], named[name])
         _refuse_unknown(named, current, "arguments")
@@ -239,7 +247,7 @@ LiteLLMConfig = LASSettings
 
 FIXED = frozenset(
     "host port data_dir max_body_mb log_format litellm_config database_url redis_url local_model local_mmproj "
-    "local_context local_parallel local_max_tokens local_threads local_batch_threads".split()
+    "local_context local_parallel local_max_tokens local_threads local_batch_threads chains agent documents".split()
 )
 """Settings that hold from the start of the process to its end."""
 
@@ -249,6 +257,11 @@ _OF_A_PROVIDER = re.compile(r"(\w+?)_(base_url|api_key)")
 def variable_of(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def why_fixed(name: str) -> str:
+    """Why a setting of :data:`FIXED` cannot be changed, and what to do instead."""
+    return f"fixed when the process starts: set {'it in las.toml' if name in TABLES else variable_of(name)}"
 
 
 def load_settings(**overrides: Any) -> LASSettings:
@@ -296,7 +309,7 @@ def _explained(error: ErrorDetails) -> ConfigurationError:
     )
 
 
-TABLES = frozenset({"providers", "models", "routing", "budgets"})
+TABLES = frozenset({"providers", "models", "routing", "budgets", "chains", "agent", "documents"})
 """Settings of ``las.toml`` alone."""
 
 

@@ -10,27 +10,27 @@ from pydantic import BaseModel, SecretStr
 
 from las_langchain.deployments import shown_address
 from las_langchain.errors import BadRequestError
-from las_langchain.settings import FIXED, LASSettings, as_table, variable_of
+from las_langchain.settings import FIXED, LASSettings, as_table, variable_of, why_fixed
 
 Json = dict[str, Any]
 
 HIDDEN = "**********"
-_OF_ANY_NAME = frozenset({"headers", "options", "model_info"})
+_OF_ANY_NAME = frozenset({"headers", "options", "model_info", "env"})
 """Tables whose entries others name: any may be a credential."""
 
 
 def shown(settings: LASSettings) -> Json:
     """All settings, with asterisks in the place of secrets, and why some of them cannot be changed here."""
     values = {name: _shown(name, getattr(settings, name)) for name in LASSettings.model_fields}
-    fixed = {name: why for name in LASSettings.model_fields if (why := why_fixed(name, settings))}
+    fixed = {name: why for name in LASSettings.model_fields if (why := why_unchangeable(name, settings))}
     return {"settings": values, "fixed": fixed}
 
 
-def why_fixed(name: str, settings: LASSettings) -> str | None:
+def why_unchangeable(name: str, settings: LASSettings) -> str | None:
     """Why a setting cannot be changed while the server runs; None: it can."""
     if settings.variable(variable_of(name)) is not None:
         return f"set by {variable_of(name)} in the environment or in .env"
-    return f"fixed when the process starts: set {variable_of(name)}" if name in FIXED else None
+    return why_fixed(name) if name in FIXED else None
 
 
 def _shown(name: str, value: Any) -> Any:

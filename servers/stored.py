@@ -28,7 +28,7 @@ from las_langchain.settings import (
     spelled_out,
 )
 from las_langchain.setups import Setup
-from servers.shown import revealed, shown, why_fixed
+from servers.shown import revealed, shown, why_unchangeable
 
 Json = dict[str, Any]
 LOCK_PATIENCE = 3.0
@@ -112,7 +112,7 @@ def _refused() -> Iterator[None]:
 
 def _check_free(named: Json, settings: LASSettings) -> None:
     for name in named:
-        if name in LASSettings.model_fields and (why := why_fixed(name, settings)):
+        if name in LASSettings.model_fields and (why := why_unchangeable(name, settings)):
             raise ConflictError(f"{name}: {why}", param=name)
 
 

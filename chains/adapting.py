@@ -1,0 +1,155 @@
+"""Anything that runs as a chain: runnables, LangGraph graphs, chat models, functions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.base import coerce_to_runnable
+from pydantic import BaseModel, create_model
+
+from chains.chain import Chain
+from chains.graphs import answer_chunks
+from chains.inputs import ChatInput, chat_input, last_text
+from chains.streamed import Streamed, thread_of
+from las_langchain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from langgraph.pregel import Pregel
+
+    Graph = Pregel[Any, Any, Any, Any]
+
+Json = dict[str, Any]
+
+
+def as_chain(name: str, thing: Any) -> Chain:
+    """*thing* as a chain named *name*.
+
+    Args:
+        name: the chain's.
+        thing: a :class:`Chain`, chat model, LangGraph graph (compiled or not), any other runnable, or a function.
+
+    Raises:
+        ConfigurationError: it is none of these.
+    """
+    if isinstance(thing, Chain):
+        return replace(thing, name=name)
+    if isinstance(thing, BaseChatModel):
+        return _of_chat_model(name, thing)
+    graph = _graph(thing)
+    if graph is not None:
+        return _of_graph(name, graph)
+    if isinstance(thing, Runnable) or (callable(thing) and not isinstance(thing, type)):
+        return _of_runnable(name, coerce_to_runnable(thing))
+    raise ConfigurationError(f"{type(thing).__name__} is no chain: expected a runnable, graph, chat model or function")
+
+
+def _graph(thing: Any) -> Graph | None:
+    """*thing* as a compiled graph; None: it is none."""
+    # Without LangGraph there are no graphs, and importing it takes a while.
+    if not any(cls.__module__.startswith("langgraph.") for cls in type(thing).__mro__):
+        return None
+    from langgraph.graph import StateGraph
+    from langgraph.pregel import Pregel
+
+    compiled = thing.compile() if isinstance(thing, StateGraph) else thing
+    return compiled if isinstance(compiled, Pregel) else None
+
+
+def _of_chat_model(name: str, model: BaseChatModel) -> Chain:
+    async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
+        async for chunk in model.astream(given.messages, config):
+            yield chunk
+
+    return _chat_chain(name, model.get_name(), Streamed(answer, name=name, input_type=ChatInput))
+
+
+def _chat_chain(name: str, title: str, runnable: Streamed) -> Chain:
+    return Chain(
+        name=name,
+        title=title,
+        description=f"Chat with {title}.",
+        build=lambda settings: runnable,
+        input_type=runnable.InputType,
+        from_messages=chat_input,
+        remembers=bool(runnable.config_specs),
+    )
+
+
+def _of_graph(name: str, graph: Graph) -> Chain:
+    title = graph.get_name()
+    # Its own JSON schema cannot be made of a TypedDict of Python before 3.12.
+    fields = graph.get_input_schema().model_json_schema().get("properties") or {}
+    if "messages" not in fields:
+        return _of_runnable(name, _whole_runs(name, graph), title=title)
+
+    async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
+        state = {field: value for field in type(given).model_fields if (value := getattr(given, field)) is not None}
+        async with aclosing(answer_chunks(_for_run(graph, config), state, config)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    others: Json = {field: (Any, None) for field in fields if field != "messages"}
+    input_type = create_model(f"{name}_input", __base__=ChatInput, **others) if others else ChatInput
+    return _chat_chain(name, title, Streamed(answer, name=name, input_type=input_type, remembers=_remembers(graph)))
+
+
+def _whole_runs(name: str, graph: Graph) -> Streamed:
+    """*graph* as a runnable whose stream is its last state, and not the changes of all its nodes."""
+
+    async def answer(given: BaseModel, config: RunnableConfig) -> AsyncGenerator[Any]:
+        yield await _for_run(graph, config).ainvoke(given.model_dump(exclude_unset=True), config)
+
+    return Streamed(
+        answer, name=name, input_type=graph.get_input_schema(), output_type=dict, remembers=_remembers(graph)
+    )
+
+
+def _remembers(graph: Graph) -> bool:
+    return graph.checkpointer not in (None, False)
+
+
+def _for_run(graph: Graph, config: RunnableConfig) -> Graph:
+    """*graph*, without its checkpointer where the run belongs to no conversation, which that would refuse."""
+    return graph.copy({"checkpointer": None}) if _remembers(graph) and thread_of(config) is None else graph
+
+
+def _of_runnable(name: str, runnable: Runnable[Any, Any], *, title: str = "") -> Chain:
+    title = title or runnable.get_name()
+    return Chain(
+        name=name,
+        title=title,
+        description=f"Runs {title}.",
+        build=lambda settings: runnable,
+        input_type=runnable.get_input_schema(),
+        output_type=runnable.OutputType,
+        from_messages=_from_messages(runnable.get_input_jsonschema()),
+        remembers=any(spec.id == "thread_id" for spec in runnable.config_specs),
+    )
+
+
+def _from_messages(schema: Json) -> Callable[[list[BaseMessage]], Any] | None:
+    """How a chat becomes an input of this JSON *schema*; None: it does not."""
+    if _takes_text(schema):
+        return last_text
+    if schema.get("type") == "array" or "anyOf" in schema:
+        # What a chat model takes, or a list of messages.
+        return list if "HumanMessage" in schema.get("$defs", {}) else None
+    fields = schema.get("properties") or {}
+    names = schema.get("required") or list(fields)
+    if len(names) != 1:
+        return None
+    (field,) = names
+    if _takes_text(fields[field]):
+        return lambda messages: {field: last_text(messages)}
+    return (lambda messages: {field: messages}) if field == "messages" else None
+
+
+def _takes_text(schema: Json) -> bool:
+    # A prompt's variable has no type.
+    return schema.get("type", "string") == "string" and not schema.keys() & {"anyOf", "oneOf", "$ref", "properties"}

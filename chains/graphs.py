@@ -1,0 +1,120 @@
+"""The answer of a LangGraph graph as it comes: text for people, steps as reasoning, no tool calls to be executed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+
+if TYPE_CHECKING:
+    from langgraph.pregel import Pregel
+
+Json = dict[str, Any]
+_LONGEST_RESULT = 300
+"""Letters of a tool's result that a step shows."""
+_ABOUT_THE_MODEL = ("model_name", "model_provider", "finish_reason")
+
+
+async def answer_chunks(
+    graph: Pregel[Any, Any, Any, Any], given: Any, config: RunnableConfig
+) -> AsyncGenerator[AIMessageChunk]:
+    """Run *graph*, whose state has ``messages``, and yield what it says.
+
+    Clients execute the tool calls that they are sent, so a call that the graph makes itself, and its result, are a line
+    of ``additional_kwargs["reasoning_content"]``. The usage is that of all model calls together. What waits for a
+    person is told in the text, and in ``additional_kwargs["interrupts"]``.
+
+    Args:
+        graph: a compiled graph; what calls models inside its tools should have the tag ``nostream``.
+        given: its input, or a ``Command``.
+        config: of the run.
+    """
+    answer = _Answer()
+    run = cast("AsyncGenerator[Any]", graph.astream(given, config, stream_mode=["messages", "updates"]))
+    async with aclosing(run) as parts:
+        async for mode, part in parts:
+            chunks = answer.said(*part) if mode == "messages" else answer.done(part)
+            for chunk in chunks:
+                yield chunk
+    yield answer.end()
+
+
+class _Answer:
+    """What has been said so far."""
+
+    def __init__(self) -> None:
+        self._speaker: str | None = None
+        self._silent = True
+        self._metadata: Json = {}
+
+    def said(self, message: BaseMessage, metadata: Json) -> Iterator[AIMessageChunk]:
+        """What to tell of a message, or of a part of one."""
+        if not isinstance(message, AIMessage) or metadata.get("langgraph_node") == "tools":
+            return
+        known = message.response_metadata
+        self._metadata.update({name: known[name] for name in _ABOUT_THE_MODEL if known.get(name)})
+        text, thought = str(message.text), _thought(message)
+        if text and self._speaker not in (None, message.id) and not self._silent:
+            text = f"\n\n{text}"
+        if text:
+            self._speaker, self._silent = message.id, False
+        if text or thought or message.usage_metadata:
+            yield _chunk(text, thought, usage_metadata=message.usage_metadata)
+
+    def done(self, update: Json) -> Iterator[AIMessageChunk]:
+        """What to tell of the steps that are done."""
+        for node, change in update.items():
+            if node == "__interrupt__":
+                yield self._interrupted(change)
+            elif isinstance(change, dict):
+                for message in _messages_of(change):
+                    for step in _steps(message):
+                        yield _chunk("", f"{step}\n")
+
+    def end(self) -> AIMessageChunk:
+        """What comes last."""
+        return AIMessageChunk(content="", response_metadata=self._metadata, chunk_position="last")
+
+    def _interrupted(self, interrupts: Any) -> AIMessageChunk:
+        values = [interrupt.value for interrupt in interrupts]
+        text = "\n".join(map(_question, values))
+        before = "" if self._silent else "\n\n"
+        self._silent = False
+        return AIMessageChunk(content=before + text, additional_kwargs={"interrupts": values})
+
+
+def _thought(message: AIMessage) -> str:
+    if isinstance(message.content, str):
+        return message.additional_kwargs.get("reasoning_content") or ""
+    return "".join(block.get("reasoning", "") for block in message.content_blocks if block["type"] == "reasoning")
+
+
+def _chunk(text: str, thought: str, **fields: Any) -> AIMessageChunk:
+    kwargs = {"reasoning_content": thought} if thought else {}
+    return AIMessageChunk(content=text, additional_kwargs=kwargs, **fields)
+
+
+def _messages_of(change: Json) -> list[BaseMessage]:
+    found = change.get("messages") or []
+    return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, BaseMessage)]
+
+
+def _steps(message: BaseMessage) -> Iterator[str]:
+    if isinstance(message, AIMessage):
+        for call in message.tool_calls:
+            arguments = ", ".join(f"{name}={value!r}" for name, value in call["args"].items())
+            yield f"{call['name']}({arguments[:_LONGEST_RESULT]})"
+    elif isinstance(message, ToolMessage):
+        yield f"{message.name or 'tool'}: {str(message.text)[:_LONGEST_RESULT]}"
+
+
+def _question(value: Any) -> str:
+    """What a person is asked; LangChain's own form of it, for tools that need approval, or any other value."""
+    requests = value.get("action_requests") if isinstance(value, dict) else None
+    if not requests:
+        return str(value)
+    calls = [f"{request['name']}({request.get('args', {})})" for request in requests]
+    return f"Waiting for approval of {', '.join(calls)}. Answer approve, or reject and why."
