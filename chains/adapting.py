@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import coerce_to_runnable
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, RootModel, create_model
+from pydantic.errors import PydanticUserError
 
 from chains.chain import Chain
 from chains.graphs import answer_chunks
@@ -83,31 +85,58 @@ def _chat_chain(name: str, title: str, runnable: Streamed) -> Chain:
 
 def _of_graph(name: str, graph: Graph) -> Chain:
     title = graph.get_name()
-    # Its own JSON schema cannot be made of a TypedDict of Python before 3.12.
-    fields = graph.get_input_schema().model_json_schema().get("properties") or {}
-    if "messages" not in fields:
-        return _of_runnable(name, _whole_runs(name, graph), title=title)
+    fields = _state(graph)
+    if fields is None or "messages" not in fields:
+        return _of_runnable(name, _whole_runs(name, graph, fields), title=title)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
-        state = {field: value for field in type(given).model_fields if (value := getattr(given, field)) is not None}
-        async with aclosing(answer_chunks(_for_run(graph, config), state, config)) as chunks:
+        async with aclosing(answer_chunks(_for_run(graph, config), _given(given), config)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    others: Json = {field: (Any, None) for field in fields if field != "messages"}
-    input_type = create_model(f"{name}_input", __base__=ChatInput, **others) if others else ChatInput
+    others = {field: kind for field, kind in fields.items() if field != "messages"}
+    input_type = _optional(f"{name}_input", others, ChatInput) if others else ChatInput
     return _chat_chain(name, title, Streamed(answer, name=name, input_type=input_type, remembers=_remembers(graph)))
 
 
-def _whole_runs(name: str, graph: Graph) -> Streamed:
+def _whole_runs(name: str, graph: Graph, fields: Json | None) -> Streamed:
     """*graph* as a runnable whose stream is its last state, and not the changes of all its nodes."""
 
     async def answer(given: BaseModel, config: RunnableConfig) -> AsyncGenerator[Any]:
-        yield await _for_run(graph, config).ainvoke(given.model_dump(exclude_unset=True), config)
+        state = given.root if isinstance(given, RootModel) else _given(given)
+        yield await _for_run(graph, config).ainvoke(state, config)
 
-    return Streamed(
-        answer, name=name, input_type=graph.get_input_schema(), output_type=dict, remembers=_remembers(graph)
-    )
+    input_type = graph.get_input_schema() if fields is None else _optional(f"{name}_input", fields, BaseModel)
+    return Streamed(answer, name=name, input_type=input_type, output_type=Any, remembers=_remembers(graph))
+
+
+def _state(graph: Graph) -> Json | None:
+    """The fields that the input of *graph* may have, with their types; None: it is no table."""
+    builder = getattr(graph, "builder", None)
+    schema = getattr(builder, "input_schema", None)
+    if schema is None:
+        return None
+    try:
+        return get_type_hints(schema) or None
+    except NameError:
+        # The annotations name what is defined inside a function.
+        return dict.fromkeys(inspect.get_annotations(schema), Any)
+
+
+def _optional(name: str, fields: Json, base: type[BaseModel]) -> type[BaseModel]:
+    """A model of *fields*, none of them required: the nodes of a graph fill in what is not given."""
+    typed: Json = {field: (kind | None, None) for field, kind in fields.items()}
+    try:
+        return create_model(name, __base__=base, **typed)
+    except PydanticUserError:
+        # Such as the TypedDict of Python before 3.12.
+        untyped: Json = dict.fromkeys(fields, (Any, None))
+        return create_model(name, __base__=base, **untyped)
+
+
+def _given(state: BaseModel) -> Json:
+    """The fields of *state* that were given."""
+    return {field: value for field in type(state).model_fields if (value := getattr(state, field)) is not None}
 
 
 def _remembers(graph: Graph) -> bool:

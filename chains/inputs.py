@@ -19,7 +19,9 @@ def _messages(value: Any) -> Any:
     try:
         return convert_to_messages([_with_content(item) for item in value])
     except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
-        raise ValueError(f"expected messages with a role and content: {str(error)[:200]}") from None
+        raise ValueError(
+            f"expected messages with a role and content: {str(error).partition(chr(10))[0][:200]}"
+        ) from None
 
 
 def _with_content(item: Any) -> Any:

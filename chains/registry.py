@@ -10,16 +10,17 @@ import threading
 from collections.abc import Iterable, Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.runnables import Runnable
-
-from chains.adapting import as_chain
-from chains.chain import Chain
 from las_langchain.chain_settings import is_chain_name, is_reference
 from las_langchain.errors import ConfigurationError, LASError, ModelNotFoundError, masked
 from las_langchain.service import LiteLLMService, using
 from las_langchain.settings import nearest
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+
+    from chains.chain import Chain
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,9 @@ class ChainRegistry:
     def _add(self, name: str, reference: str) -> None:
         self._chains[name] = None
         self.failures.pop(name, None)
+        # Servers without chains of their own start sooner without LangChain.
+        from chains.adapting import as_chain
+
         try:
             with using(self._service):
                 self._chains[name] = as_chain(name, imported(reference))

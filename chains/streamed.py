@@ -15,10 +15,10 @@ from las_langchain.transports.background import BACKGROUND
 
 THREAD = ConfigurableFieldSpec(
     id="thread_id",
-    annotation=str | None,
+    annotation=str,
     name="Thread",
     description="Name of a conversation that is remembered; empty: none is",
-    default=None,
+    default="",
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,33 +11,39 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import las_langchain
+from chains.registry import ChainRegistry
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import LASSettings
-from servers import errors, las_api, openai_api
+from servers import errors, langserve_api, las_api, openai_api
 from servers.documents import answered
 from servers.metrics import Metrics
 from servers.request_context import RequestContext
 from servers.web import index_page
 
 OPENAI_PREFIXES = ("/v1", "/api/v1/litellm/v1")
-_UP = {"status": "ok", "version": las_langchain.__version__, "model": "openai/gpt-4o"}
+_UP = {"status": "ok", "version": las_langchain.__version__, "model": "openai/gpt-4o", "failed_chains": {}}
 _COUNTED = 'las_calls_total{operation="chat",model="openai/gpt-4o",provider="openai",status="ok",error=""} 12.0'
 
 
-def create_app(settings: LASSettings | None = None) -> FastAPI:
+def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
         settings: read from the environment if left out.
+        chains: what to publish beside the built-in chains and those of the settings, each as ``module:runnable``.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or one of *chains* is no reference.
     """
     service = LiteLLMService(settings)
+    registry = ChainRegistry(service, chains)
     app = FastAPIOffline(
         title="las-langchain",
         version=las_langchain.__version__,
         description="Any model in, any client out.",
         redoc_url=None,
     )
-    app.state.service = service
+    app.state.service, app.state.chains = service, registry
     metrics = Metrics()
     service.observe(metrics)
     app.add_middleware(RequestContext, metrics=metrics, tracing=service.tracing)
@@ -44,11 +51,13 @@ def create_app(settings: LASSettings | None = None) -> FastAPI:
     for prefix in OPENAI_PREFIXES:
         app.include_router(openai_api.router(prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
     app.include_router(las_api.routes)
+    app.include_router(langserve_api.router(registry))
 
     @app.get("/health", tags=["Server"], responses=answered(_UP))
     async def health() -> dict[str, Any]:
-        """Say that the server runs, and with which default model."""
-        return {**_UP, "model": service.settings.model}
+        """Say that the server runs, with which default model, and which chains cannot be used."""
+        status = "degraded" if registry.failures else "ok"
+        return {**_UP, "status": status, "model": service.settings.model, "failed_chains": dict(registry.failures)}
 
     @app.get(
         "/metrics", tags=["Server"], response_class=Response, responses=answered(_COUNTED, media_type="text/plain")

@@ -64,6 +64,9 @@ def main() -> None:
 
 @app.command()
 def serve(
+    chains: Annotated[
+        list[str] | None, typer.Argument(help="Chains of yours to publish, each as module:runnable", metavar="CHAIN...")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: LAS_HOST, else 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; default: LAS_PORT, else 7777")] = None,
 ) -> None:
@@ -77,13 +80,15 @@ def serve(
     from servers.logs import configure_logging
 
     configure_logging(settings)
-    application = create_app(settings)
+    application = create_app(settings, chains or ())
     if (ledger := application.state.service.ledger) is not None:
         ledger.check()
     config = uvicorn.Config(application, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
     logging.getLogger("uvicorn.error").addFilter(_not_a_cancellation)
     server = uvicorn.Server(config)
     _announce(settings, listener.getsockname()[1])
+    for name, reason in application.state.chains.failures.items():
+        print(f"  The chain {name} cannot be used: {reason}", file=sys.stderr)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
 
@@ -275,6 +280,8 @@ def _announce(settings: LASSettings, port: int) -> None:
         ("Page", f"{root}/"),
         ("OpenAI endpoint", f"{root}/v1"),
         ("Models", f"{root}/v1/models"),
+        ("Chains", f"{root}/chains"),
+        ("Chat playground", f"{root}/chains/chat/chat/playground/"),
         ("API documentation", f"{root}/docs"),
         ("LAS API", f"{root}/api/v1/litellm"),
         ("Metrics", f"{root}/metrics"),

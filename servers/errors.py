@@ -38,11 +38,16 @@ def body_of(error: Exception) -> dict[str, dict[str, str | None]]:
     return LASError("The server had an internal error; its log says which").to_openai()
 
 
+def log_failure(request: Request, error: LASError) -> None:
+    """Log what the answer to *request* has failed of."""
+    why = loggable(error, log_prompts=service_of(request).settings.log_prompts)
+    logger.warning("%s %s: %s", request.method, request.url.path, why)
+
+
 async def _las_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LASError)  # noqa: S101 - how starlette registers handlers
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        why = loggable(error, log_prompts=service_of(request).settings.log_prompts)
-        logger.warning("%s %s: %s", request.method, request.url.path, why)
+        log_failure(request, error)
     headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else None
     return JSONResponse(error.to_openai(), error.status_code, headers)
 
@@ -58,9 +63,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _wrong_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - how starlette registers handlers
     first = error.errors()[0]
-    name = str(first["loc"][-1])
+    name = str(first["loc"][-1]) if first["loc"] else "input"
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
-    refused = BadRequestError(f"{name}: {first['msg']}", param=name, code=code)
+    refused = BadRequestError(f"{name}: {first['msg'].removeprefix('Value error, ')}", param=name, code=code)
     return JSONResponse(refused.to_openai(), refused.status_code)
 
 

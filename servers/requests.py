@@ -55,6 +55,19 @@ async def parse(schema: type[Model], request: Request, *, optional: bool = False
     return validated(schema, decoded(raw))
 
 
+async def json_body(request: Request) -> bytes:
+    """The body of *request*, which must be JSON; not parsed.
+
+    Raises:
+        UnsupportedMediaTypeError: it is not declared as JSON, as a web page's cross-site request would be.
+        PayloadTooLargeError: it is too large.
+    """
+    kind = media_type(request)
+    if kind != "application/json":
+        raise _not_json(kind)
+    return await read(request)
+
+
 def media_type(request: Request) -> str:
     """What *request* declares its body to be, without parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,313 @@
+"""LangServe's routes for every chain: ``/chains/<name>/invoke`` and so on, with playgrounds.
+
+LangServe's own ``add_routes`` makes 17 routes for each chain at start, which takes seconds. Here is one set of routes
+for all chains; the handler behind them is made, and LangServe imported, when a chain is first used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from chains.registry import ChainRegistry
+from las_langchain.callers import calling, current_caller
+from las_langchain.errors import LASError, ModelNotFoundError
+from las_langchain.service import using
+from las_langchain.threads import in_thread
+from servers.answers import json_response
+from servers.chain_requests import chain_request
+from servers.chain_schemas import LISTED, BatchRequest, EventsRequest, InvokeRequest, LogRequest
+from servers.deps import service_of
+from servers.documents import answered, documented
+from servers.errors import body_of, log_failure
+from servers.event_stream import EventResponse, pumped
+from servers.requests import unless_gone
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+    from langserve import APIHandler
+
+    from chains.chain import Chain
+
+Json = dict[str, Any]
+Page = Literal["default", "chat"]
+Part = Literal["input", "output", "config"]
+Audience = Literal["program", "page", "chat"]
+
+PREFIX = "/chains"
+_METHODS = {"stream_events": "astream_events"}
+_NOBODY = "nobody"
+"""In the names of threads, the place of a key where there is none."""
+_SAID = {"output": {"type": "ai", "content": "Paris."}, "metadata": {"run_id": "…", "feedback_tokens": []}}
+_EVENTS = 'event: data\r\ndata: {"type": "AIMessageChunk", "content": "Paris."}\r\n\r\nevent: end\r\ndata: \r\n\r\n'
+_NO_INPUT = ("input", "Field required")
+
+
+class Handlers:
+    """LangServe's handlers of the chains in *registry*, each made when it is first needed."""
+
+    def __init__(self, registry: ChainRegistry) -> None:
+        self.registry = registry
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], APIHandler] = {}
+
+    def runs(self, name: str) -> APIHandler:
+        """What runs the chain *name*, which is built.
+
+        Raises:
+            LASError: there is no such chain, or it cannot be built.
+        """
+        from servers.published import Running
+
+        runnable = self.registry.runnable(name)
+        return self._handler(name, "runs", lambda chain: _handler(Running(chain, runnable), f"{PREFIX}/{name}"))
+
+    def page(self, name: str, kind: Page) -> APIHandler:
+        """What serves a playground of the chain *name*, which need not be built.
+
+        Raises:
+            ModelNotFoundError: there is no such chain, or no chat with it.
+        """
+        from servers.published import PublishedChat, PublishedPage
+
+        page, path = (PublishedChat, f"{PREFIX}/{name}/chat") if kind == "chat" else (PublishedPage, f"{PREFIX}/{name}")
+        if kind == "chat" and not is_chat(self.registry.chain(name)):
+            raise ModelNotFoundError(f"{name} is no chat: use {PREFIX}/{name}/playground/")
+        return self._handler(name, kind, lambda chain: _handler(page(chain), path, kind))
+
+    def _handler(self, name: str, purpose: str, make: Any) -> APIHandler:
+        with self._lock:
+            if (name, purpose) not in self._made:
+                self._made[name, purpose] = make(self.registry.chain(name))
+            return self._made[name, purpose]
+
+
+def is_chat(chain: Chain) -> bool:
+    """Whether the chat playground can be used with *chain*."""
+    fields = getattr(chain.input_type, "model_fields", {})
+    return chain.from_messages is not None and "messages" in fields
+
+
+def router(registry: ChainRegistry) -> APIRouter:
+    """The routes of the chains in *registry*."""
+    routes = APIRouter(prefix=PREFIX, tags=["Chains"])
+    handlers = Handlers(registry)
+    _add_list(routes, registry)
+    _add_runs(routes, handlers)
+    _add_schemas(routes, handlers)
+    _add_pages(routes, handlers)
+    return routes
+
+
+def _add_list(routes: APIRouter, registry: ChainRegistry) -> None:
+    @routes.get("", responses=answered({"chains": [LISTED]}))
+    async def chains() -> Response:
+        """List the chains, and why some of them cannot be used."""
+        found = await in_thread(lambda: [_listed(name, registry) for name in registry.names])
+        return json_response({"chains": found})
+
+
+def _listed(name: str, registry: ChainRegistry) -> Json:
+    failure = registry.failures.get(name)
+    try:
+        chain = registry.chain(name)
+    except LASError:
+        return {"name": name, "error": failure}
+    path = f"{PREFIX}/{name}"
+    return {
+        "name": name,
+        "title": chain.title,
+        "description": chain.description,
+        "model": f"chains/{name}" if chain.from_messages else None,
+        "remembers": chain.remembers,
+        "playground": f"{path}/playground/",
+        "chat_playground": f"{path}/chat/playground/" if is_chat(chain) else None,
+        "error": failure,
+    }
+
+
+def _add_runs(routes: APIRouter, handlers: Handlers) -> None:
+    whole = answered(_SAID, wrong=_NO_INPUT)
+    several = answered({**_SAID, "output": [_SAID["output"]]}, wrong=("inputs", "Field required"))
+    events = answered(_EVENTS, wrong=_NO_INPUT, media_type="text/event-stream")
+    for path in ("/{name}", "/{name}/chat"):
+        shown = path == "/{name}"
+
+        @routes.post(
+            f"{path}/invoke", openapi_extra=documented(InvokeRequest), responses=whole, include_in_schema=shown
+        )
+        async def invoke(name: str, request: Request) -> Response:
+            """Run a chain on one input; the answer is whole."""
+            return await _answer(handlers, name, "invoke", request)
+
+        @routes.post(
+            f"{path}/batch", openapi_extra=documented(BatchRequest), responses=several, include_in_schema=shown
+        )
+        async def batch(name: str, request: Request) -> Response:
+            """Run a chain on several inputs."""
+            return await _answer(handlers, name, "batch", request)
+
+        @routes.post(
+            f"{path}/stream", openapi_extra=documented(InvokeRequest), responses=events, include_in_schema=shown
+        )
+        async def stream(name: str, request: Request) -> Response:
+            """Run a chain; its output comes as server-sent events."""
+            return await _events(handlers, name, "stream", request)
+
+        @routes.post(
+            f"{path}/stream_log", openapi_extra=documented(LogRequest), responses=events, include_in_schema=shown
+        )
+        async def stream_log(name: str, request: Request) -> Response:
+            """Run a chain; its output and steps come as changes to one JSON document."""
+            return await _events(handlers, name, "stream_log", request)
+
+        @routes.post(
+            f"{path}/stream_events", openapi_extra=documented(EventsRequest), responses=events, include_in_schema=shown
+        )
+        async def stream_events(name: str, request: Request) -> Response:
+            """Run a chain; what happens inside comes as LangChain's events, version 2."""
+            return await _events(handlers, name, "stream_events", request)
+
+
+async def _answer(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
+    chain = await in_thread(partial(handlers.registry.chain, name))
+    asked = await chain_request(request, chain, endpoint)
+    handler = await in_thread(partial(handlers.runs, name))
+    with _on_behalf(request, name):
+        return cast("Response", await unless_gone(request, getattr(handler, endpoint)(asked)))
+
+
+async def _events(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
+    chain = await in_thread(partial(handlers.registry.chain, name))
+    asked = await chain_request(request, chain, endpoint)
+    handler = await in_thread(partial(handlers.runs, name))
+    with _on_behalf(request, name):
+        prepared = await getattr(handler, _METHODS.get(endpoint, endpoint))(asked)
+        # Not its own way to send them, which belongs to the event loop that used it first.
+        events = pumped(prepared.body_iterator)
+        # The first one decides whether this is an answer or an error with a status of its own.
+        first = await unless_gone(request, _first(events))
+    return EventResponse(first, events, partial(_explained, request))
+
+
+async def _first(events: AsyncGenerator[Json | None]) -> Json | None:
+    return await anext(events)
+
+
+def _explained(request: Request, error: Exception) -> Json:
+    status = error.status_code if isinstance(error, LASError) else 500
+    if isinstance(error, LASError):
+        log_failure(request, error)
+    return {"status_code": status, "message": body_of(error)["error"]["message"]}
+
+
+@contextmanager
+def _on_behalf(request: Request, name: str) -> Iterator[None]:
+    with using(service_of(request)), calling(chain=name):
+        yield
+
+
+def _add_schemas(routes: APIRouter, handlers: Handlers) -> None:
+    async def schema(name: str, of: Part, audience: Audience = "program") -> Response:
+        return json_response(await in_thread(partial(_schema, handlers.registry, name, of, audience)))
+
+    @routes.get("/{name}/input_schema", responses=answered({"title": "ChatInput", "type": "object"}))
+    async def input_schema(name: str) -> Response:
+        """Say what a chain takes, as a JSON schema."""
+        return await schema(name, "input")
+
+    @routes.get("/{name}/output_schema", responses=answered({"title": "AIMessage", "type": "object"}))
+    async def output_schema(name: str) -> Response:
+        """Say what a chain gives, as a JSON schema."""
+        return await schema(name, "output")
+
+    @routes.get("/{name}/config_schema", responses=answered({"title": "chat_config", "type": "object"}))
+    async def config_schema(name: str) -> Response:
+        """Say what can be configured of a chain, as a JSON schema."""
+        return await schema(name, "config")
+
+    # The pages ask for these where something is configured, which changes nothing in them.
+    @routes.get("/{name}/c/{config}/{part}_schema", include_in_schema=False)
+    async def page_schema(name: str, part: Part) -> Response:
+        return await schema(name, part, "page")
+
+    @routes.get("/{name}/chat/c/{config}/{part}_schema", include_in_schema=False)
+    async def chat_schema(name: str, part: Part) -> Response:
+        return await schema(name, part, "chat")
+
+
+def _schema(registry: ChainRegistry, name: str, of: Part, audience: Audience) -> Json:
+    from servers.published import Published, PublishedChat, PublishedPage
+
+    kind = {"program": Published, "page": PublishedPage, "chat": PublishedChat}[audience]
+    published = kind(registry.chain(name))
+    if of == "config":
+        return published.config_schema(include=["configurable"]).model_json_schema()
+    return (published.get_input_schema() if of == "input" else published.get_output_schema()).model_json_schema()
+
+
+def _add_pages(routes: APIRouter, handlers: Handlers) -> None:
+    # A shared link has the configuration in it, which the page reads itself.
+    @routes.get("/{name}/playground/{file_path:path}", include_in_schema=False)
+    @routes.get("/{name}/c/{config}/playground/{file_path:path}", include_in_schema=False)
+    async def playground(name: str, file_path: str, request: Request) -> Response:
+        return await _page(handlers, name, "default", file_path, request)
+
+    @routes.get("/{name}/chat/playground/{file_path:path}", include_in_schema=False)
+    async def chat_playground(name: str, file_path: str, request: Request) -> Response:
+        return await _page(handlers, name, "chat", file_path, request)
+
+    @routes.get("/{name}", include_in_schema=False)
+    async def chain(name: str) -> Response:
+        await in_thread(partial(handlers.registry.chain, name))
+        return RedirectResponse(f"{PREFIX}/{name}/playground/")
+
+
+async def _page(handlers: Handlers, name: str, kind: Page, file_path: str, request: Request) -> Response:
+    handler = await in_thread(partial(handlers.page, name, kind))
+    return cast("Response", await handler.playground(file_path, request))
+
+
+def _handler(runnable: Runnable[Any, Any], path: str, kind: Page = "default") -> APIHandler:
+    from langserve import APIHandler
+    from langserve.serialization import WellKnownLCSerializer
+
+    class Serializer(WellKnownLCSerializer):
+        """LangServe's JSON, also of what graphs have in their events."""
+
+        def dumps(self, obj: Any) -> bytes:
+            """*obj* as JSON."""
+            return orjson.dumps(obj, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+
+    return APIHandler(
+        runnable,
+        path=path,
+        per_req_config_modifier=_namespaced,
+        playground_type=kind,
+        astream_events_version="v2",
+        serializer=Serializer(),
+    )
+
+
+def _namespaced(config: Json, request: Request) -> Json:
+    """*config*, its thread told apart from those of other keys."""
+    configurable = config.get("configurable") or {}
+    if not configurable.get("thread_id"):
+        return {name: value for name, value in config.items() if name != "configurable"}
+    owner = current_caller().key_id or _NOBODY
+    return {**config, "configurable": {"thread_id": f"{owner}:{configurable['thread_id']}"}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    return list(value) if isinstance(value, (set, frozenset, tuple)) else str(value)

@@ -1,0 +1,181 @@
+"""A chain as LangServe can serve it: with types, schemas and limits that LangServe itself does not give it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
+from langchain_core.runnables.config import get_config_list
+from pydantic import BaseModel, RootModel, create_model
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from chains.chain import Chain
+from chains.inputs import ChatInput
+from chains.streamed import THREAD
+
+CONCURRENT = 8
+"""Inputs of one batch that run at the same time."""
+
+
+class Published(Runnable[Any, Any]):
+    """What programs are told of a chain: its types, and what can be configured.
+
+    Args:
+        chain: the chain.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self.name = chain.name
+        self._chain = chain
+
+    @property
+    def InputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """What goes in."""
+        return self._chain.input_type
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """What comes out."""
+        return self._chain.output_type
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """The class of the input."""
+        return _as_model(f"{self.name}_input", self.InputType)
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """The class of the output."""
+        return _as_model(f"{self.name}_output", self.OutputType)
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """What clients may configure: the thread, and nothing that could lead a call elsewhere."""
+        return [THREAD] if self._chain.remembers else []
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """Not for what is only told of."""
+        raise NotImplementedError
+
+
+class Running(Published):
+    """A chain as LangServe runs it.
+
+    Args:
+        chain: the chain.
+        runnable: the chain, built.
+    """
+
+    def __init__(self, chain: Chain, runnable: Runnable[Any, Any]) -> None:
+        super().__init__(chain)
+        self._runnable = runnable
+
+    @property
+    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+        """Anything: LangServe fails with an answer that does not fit, and what runnables say of it is often wrong."""
+        return Any
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """The whole output."""
+        return self._runnable.invoke(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """The whole output."""
+        return await self._runnable.ainvoke(input, config, **kwargs)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[Any]:
+        """The output as it comes; the run ends when the generator is closed."""
+        chunks = cast("AsyncGenerator[Any]", self._runnable.astream(input, config, **kwargs))
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+    async def abatch(
+        self,
+        inputs: list[Any],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[Any]:
+        """All outputs, not too many of which are made at the same time."""
+        configs = [{**each, "max_concurrency": CONCURRENT} for each in get_config_list(config, len(inputs))]
+        limited = cast("list[RunnableConfig]", configs)
+        return await super().abatch(inputs, limited, return_exceptions=return_exceptions, **kwargs)
+
+
+class PublishedPage(Published):
+    """What a playground page is told of a chain: its form begins with the examples."""
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """The class of the input, whose JSON schema has examples as defaults."""
+        model = super().get_input_schema(config)
+        return create_model(model.__name__, __base__=(_Prefilled, model))
+
+
+class PublishedChat(Published):
+    """What the chat playground is told of a chain: the conversation alone, and messages in the form that it knows."""
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """The class of a conversation."""
+        return ChatInput
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """The class of a message, whose JSON schema is an ``anyOf``, without which the page does not open."""
+        return _ChatAnswer
+
+
+def _as_model(name: str, kind: Any) -> type[BaseModel]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return create_model(name, __base__=RootModel[kind])
+
+
+class _Prefilled(BaseModel):
+    """A form whose fields begin with their first example; LangServe's pages know defaults only."""
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The JSON schema."""
+        schema = _without_null(super().model_json_schema(*args, **kwargs))
+        for field in schema.get("properties", {}).values():
+            # A conversation begins with an empty message already.
+            if field.get("examples") and "extra" not in field:
+                field["default"] = field["examples"][0]
+        return cast("dict[str, Any]", schema)
+
+
+def _without_null(schema: Any) -> Any:
+    """*schema* without the alternative null, at which LangServe's page gives up."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    rest = [item for item in schema.get("anyOf", ()) if item != {"type": "null"}]
+    if len(rest) == len(schema.get("anyOf", ())):
+        return {name: _without_null(item) for name, item in schema.items()}
+    outer = {name: item for name, item in schema.items() if name != "anyOf" and (name, item) != ("default", None)}
+    return _without_null({**rest[0], **outer} if len(rest) == 1 else {**outer, "anyOf": rest})
+
+
+class _Enumerating(GenerateJsonSchema):
+    """``enum`` beside ``const``: the chat playground looks for nothing else."""
+
+    def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
+        """The JSON schema of a literal."""
+        made = super().literal_schema(schema)
+        return {**made, "enum": [made["const"]]} if "const" in made else made
+
+
+class _ChatAnswer(RootModel[AIMessage | str]):
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The JSON schema."""
+        return super().model_json_schema(*args, **{**kwargs, "schema_generator": _Enumerating})
