@@ -155,11 +155,18 @@ def _of_runnable(name: str, runnable: Runnable[Any, Any], *, title: str = "") ->
         title=title,
         description=f"Runs {title}.",
         build=lambda settings: runnable,
-        input_type=runnable.get_input_schema(),
+        input_type=_input_type(runnable),
         output_type=runnable.OutputType,
         from_messages=_from_messages(runnable.get_input_jsonschema()),
         remembers=any(spec.id == "thread_id" for spec in runnable.config_specs),
     )
+
+
+def _input_type(runnable: Runnable[Any, Any]) -> Any:
+    model = runnable.get_input_schema()
+    # What LangChain makes of some runnables has a field "root", but is no root model.
+    misnamed = list(model.model_fields) == ["root"] and not issubclass(model, RootModel)
+    return model.model_fields["root"].annotation if misnamed else model
 
 
 def _from_messages(schema: Json) -> Callable[[list[BaseMessage]], Any] | None:

@@ -7,6 +7,7 @@ for all chains; the handler behind them is made, and LangServe imported, when a 
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -60,16 +61,18 @@ class Handlers:
         self._lock = threading.Lock()
         self._made: dict[tuple[str, str], APIHandler] = {}
 
-    def runs(self, name: str) -> APIHandler:
+    def runs(self, name: str, endpoint: str) -> APIHandler:
         """What runs the chain *name*, which is built.
 
         Raises:
             LASError: there is no such chain, or it cannot be built.
         """
-        from servers.published import Running
+        from servers.published import Running, Shown
 
         runnable = self.registry.runnable(name)
-        return self._handler(name, "runs", lambda chain: _handler(Running(chain, runnable), f"{PREFIX}/{name}"))
+        # The pages use this one.
+        kind = Shown if endpoint == "stream_log" else Running
+        return self._handler(name, kind.__name__, lambda chain: _handler(kind(chain, runnable), f"{PREFIX}/{name}"))
 
     def page(self, name: str, kind: Page) -> APIHandler:
         """What serves a playground of the chain *name*, which need not be built.
@@ -181,7 +184,7 @@ def _add_runs(routes: APIRouter, handlers: Handlers) -> None:
 async def _answer(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
     chain = await in_thread(partial(handlers.registry.chain, name))
     asked = await chain_request(request, chain, endpoint)
-    handler = await in_thread(partial(handlers.runs, name))
+    handler = await in_thread(partial(handlers.runs, name, endpoint))
     with _on_behalf(request, name):
         return cast("Response", await unless_gone(request, getattr(handler, endpoint)(asked)))
 
@@ -189,7 +192,7 @@ async def _answer(handlers: Handlers, name: str, endpoint: str, request: Request
 async def _events(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
     chain = await in_thread(partial(handlers.registry.chain, name))
     asked = await chain_request(request, chain, endpoint)
-    handler = await in_thread(partial(handlers.runs, name))
+    handler = await in_thread(partial(handlers.runs, name, endpoint))
     with _on_behalf(request, name):
         prepared = await getattr(handler, _METHODS.get(endpoint, endpoint))(asked)
         # Not its own way to send them, which belongs to the event loop that used it first.
@@ -278,6 +281,8 @@ async def _page(handlers: Handlers, name: str, kind: Page, file_path: str, reque
 
 
 def _handler(runnable: Runnable[Any, Any], path: str, kind: Page = "default") -> APIHandler:
+    # LangServe calls this for its pages.
+    warnings.filterwarnings("ignore", message="astream_log is deprecated")
     from langserve import APIHandler
     from langserve.serialization import WellKnownLCSerializer
 

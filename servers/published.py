@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
+from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel, RootModel, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
@@ -95,7 +98,9 @@ class Running(Published):
         chunks = cast("AsyncGenerator[Any]", self._runnable.astream(input, config, **kwargs))
         async with aclosing(chunks):
             async for chunk in chunks:
-                yield chunk
+                # Of a whole message in a stream the chat playground shows nothing.
+                whole = isinstance(chunk, AIMessage) and not isinstance(chunk, AIMessageChunk)
+                yield _as_chunk(chunk) if whole else chunk
 
     async def abatch(
         self,
@@ -109,6 +114,36 @@ class Running(Published):
         configs = [{**each, "max_concurrency": CONCURRENT} for each in get_config_list(config, len(inputs))]
         limited = cast("list[RunnableConfig]", configs)
         return await super().abatch(inputs, limited, return_exceptions=return_exceptions, **kwargs)
+
+
+class Shown(Running):
+    """A chain as a playground page shows its stream: text as it comes, an object when it is whole."""
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[Any]:
+        """The output; the page writes one chunk behind the other, which parts of an object are not made for."""
+        objects: Any = None
+        async with aclosing(super().astream(input, config, **kwargs)) as chunks:
+            async for chunk in chunks:
+                if isinstance(chunk, dict):
+                    objects = AddableDict(chunk) if objects is None else objects + AddableDict(chunk)
+                else:
+                    yield chunk
+        if objects is not None:
+            yield dict(objects)
+
+
+def _as_chunk(message: AIMessage) -> AIMessageChunk:
+    calls = [
+        tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
+        for index, call in enumerate(message.tool_calls)
+    ]
+    fields = message.model_dump(exclude={"type", "tool_calls", "invalid_tool_calls"})
+    return AIMessageChunk(**fields, tool_call_chunks=calls)
 
 
 class PublishedPage(Published):

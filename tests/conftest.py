@@ -28,6 +28,9 @@ from tests.media import MediaProxy
 hypothesis.settings.register_profile("las", deadline=None)
 hypothesis.settings.load_profile("las")
 
+ROOT = Path(__file__).parent.parent
+USER_CHAINS = ("joke", "both", "configurable", "agent", "whole", "fields", "broken", "slow", "graph", "no_chain")
+"""Those of ``tests/user_chains.py`` that are named in ``las.toml``."""
 UPSTREAM_KEY = "sk-upstream-secret-0123456789"
 
 
@@ -205,3 +208,36 @@ def server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: 
     }
     with Server(environment=environment, cwd=tmp_path_factory.mktemp("server")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chain_data(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of :func:`chain_server`: threads and documents of its own."""
+    folder = tmp_path_factory.mktemp("chains")
+    (folder / "models").symlink_to(data_dir / "models")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _chain_server(
+    chain_data: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("chain-server")
+    named = "\n".join(f'{name} = "tests.user_chains:{name}"' for name in USER_CHAINS)
+    (folder / "las.toml").write_text(f'model = "openai/gpt-4o"\n[chains]\n{named}\nmissing = "tests.nothing:here"\n')
+    environment = {
+        "LAS_DATA_DIR": str(chain_data),
+        "LAS_MAX_BODY_MB": "1",
+        "OPENAI_API_KEY": UPSTREAM_KEY,
+        "OPENAI_BASE_URL": _upstream.url,
+        "PYTHONPATH": str(ROOT),
+    }
+    with Server("tests.user_chains:model", environment=environment, cwd=folder) as running:
+        yield running
+
+
+@pytest.fixture
+def chain_server(_chain_server: Server, _upstream: FakeOpenAI) -> Server:
+    """One running server that publishes chains of users too; its default model is the upstream double's ``gpt-4o``."""
+    _upstream.reset()
+    return _chain_server
