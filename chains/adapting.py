@@ -163,7 +163,7 @@ def _of_runnable(name: str, runnable: Runnable[Any, Any], *, title: str = "") ->
 
 
 def _input_type(runnable: Runnable[Any, Any]) -> Any:
-    model = runnable.get_input_schema()
+    model: Any = runnable.get_input_schema()
     # What LangChain makes of some runnables has a field "root", but is no root model.
     misnamed = list(model.model_fields) == ["root"] and not issubclass(model, RootModel)
     return model.model_fields["root"].annotation if misnamed else model

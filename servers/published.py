@@ -47,11 +47,11 @@ class Published(Runnable[Any, Any]):
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """The class of the input."""
-        return _as_model(f"{self.name}_input", self.InputType)
+        return _as_model("Input", self.InputType)
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """The class of the output."""
-        return _as_model(f"{self.name}_output", self.OutputType)
+        return _as_model("Output", self.OutputType)
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
@@ -151,8 +151,7 @@ class PublishedPage(Published):
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """The class of the input, whose JSON schema has examples as defaults."""
-        model = super().get_input_schema(config)
-        return create_model(model.__name__, __base__=(_Prefilled, model))
+        return _prefilled(super().get_input_schema(config))
 
 
 class PublishedChat(Published):
@@ -173,18 +172,20 @@ def _as_model(name: str, kind: Any) -> type[BaseModel]:
     return create_model(name, __base__=RootModel[kind])
 
 
-class _Prefilled(BaseModel):
-    """A form whose fields begin with their first example; LangServe's pages know defaults only."""
+def _prefilled(model: Any) -> type[BaseModel]:
+    """*model* with a JSON schema for a form whose fields begin with their first example; the page knows defaults."""
 
-    @classmethod
-    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The JSON schema."""
-        schema = _without_null(super().model_json_schema(*args, **kwargs))
-        for field in schema.get("properties", {}).values():
-            # A conversation begins with an empty message already.
-            if field.get("examples") and "extra" not in field:
-                field["default"] = field["examples"][0]
-        return cast("dict[str, Any]", schema)
+    class Page(model):  # type: ignore[misc]
+        @classmethod
+        def model_json_schema(cls, *args: Any, **kwargs: Any) -> Any:
+            schema = _without_null(model.model_json_schema(*args, **kwargs))
+            for field in schema.get("properties", {}).values():
+                # A conversation begins with an empty message already.
+                if field.get("examples") and "extra" not in field:
+                    field["default"] = field["examples"][0]
+            return schema
+
+    return cast("type[BaseModel]", Page)
 
 
 def _without_null(schema: Any) -> Any:

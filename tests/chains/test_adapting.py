@@ -1,0 +1,125 @@
+"""What users publish, as chains."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import MessagesState, StateGraph
+from langgraph.graph.message import add_messages
+
+from chains.adapting import as_chain
+from chains.chain import Chain, answer_message
+from las_langchain import ChatLAS
+from las_langchain.errors import ConfigurationError
+from las_langchain.settings import LASSettings
+from tests import user_chains
+from tests.fake_openai import FakeOpenAI
+
+CHAT = [SystemMessage("Be brief."), HumanMessage("hello"), AIMessage("Hi!"), HumanMessage("cats")]
+
+
+class Unspeakable(TypedDict):
+    """A state of Python's own TypedDict, of which pydantic makes no schema before Python 3.12."""
+
+    messages: Annotated[list[Any], add_messages]
+    summary: str
+
+
+def graph(state: type, **given: Any) -> Any:
+    builder: Any = StateGraph(state)
+    builder.add_node("say", lambda state: {"messages": [AIMessage(f"{len(state['messages'])} messages")]})
+    builder.set_entry_point("say")
+    return builder.compile(**given)
+
+
+def run(chain: Chain, given: Any, **configurable: Any) -> Any:
+    return chain.build(LASSettings()).invoke(given, {"configurable": configurable} if configurable else None)
+
+
+@pytest.mark.parametrize(
+    ("thing", "given"),
+    [
+        (user_chains.model, {"messages": CHAT}),
+        (user_chains.joke, {"topic": "cats"}),
+        (user_chains.agent, {"messages": CHAT}),
+        (lambda text: text, "cats"),
+        (user_chains.model.with_fallbacks([user_chains.model]), CHAT),
+        (user_chains.model.bind(stop=["x"]), CHAT),
+        (ChatPromptTemplate.from_messages([("placeholder", "{messages}")]) | user_chains.model, {"messages": CHAT}),
+        (RunnableLambda(user_chains.whole), "cats"),
+    ],
+)
+def test_how_a_chat_is_put_to_it(thing: Any, given: Any) -> None:
+    adapter = as_chain("mine", thing).from_messages
+    assert adapter is not None
+    made = adapter(CHAT)
+    assert (made.model_dump() if hasattr(made, "model_dump") else made) == (
+        {"messages": [message.model_dump() for message in CHAT]} if hasattr(made, "model_dump") else given
+    )
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        ChatPromptTemplate.from_template("{one} and {two}"),
+        RunnableLambda(lambda given: given).with_types(input_type=int),
+        RunnableLambda(lambda given: given).with_types(input_type=list[int]),
+        user_chains.graph,
+    ],
+)
+def test_what_a_chat_cannot_be_put_to(thing: Any) -> None:
+    assert as_chain("mine", thing).from_messages is None
+
+
+@pytest.mark.parametrize("thing", [7, "text", None, ChatLAS, object()])
+def test_what_is_no_chain(thing: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no chain"):
+        as_chain("mine", thing)
+
+
+def test_a_chat_model_streams(upstream: FakeOpenAI) -> None:
+    model: BaseChatModel = ChatLAS(model="openai/gpt-4o")
+    runnable = as_chain("mine", model).build(LASSettings())
+    chunks = list(runnable.stream({"messages": [{"role": "user", "content": "hello"}]}))
+    assert len(chunks) > 1
+    answer = runnable.invoke({"messages": [{"role": "user", "content": "hello"}]})
+    assert type(answer) is AIMessage
+    assert answer.content == "".join(chunk.content for chunk in chunks)
+
+
+def test_a_graph_of_any_state_is_a_chat() -> None:
+    chain = as_chain("mine", graph(Unspeakable))
+    assert run(chain, {"messages": CHAT, "summary": "short"}).content == "4 messages"
+    assert chain.input_type.model_fields.keys() == {"messages", "summary"}
+    assert not chain.remembers
+
+
+def test_a_graph_remembers_threads_and_nothing_else() -> None:
+    chain = as_chain("mine", graph(MessagesState, checkpointer=InMemorySaver()))
+    assert chain.remembers
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    assert [run(chain, said).content for _ in range(2)] == ["1 messages"] * 2
+    assert [run(chain, said, thread_id="a").content for _ in range(2)] == ["1 messages", "3 messages"]
+    assert run(chain, said, thread_id="b").content == "1 messages"
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        (AIMessage("Hi"), "Hi"),
+        ("Hi", "Hi"),
+        (HumanMessage("Hi"), "Hi"),
+        ({"a": [1, "ü"]}, '{\n  "a": [\n    1,\n    "ü"\n  ]\n}'),
+        (None, "null"),
+    ],
+)
+def test_the_answer_in_a_chat(output: Any, text: str) -> None:
+    answer = answer_message(output)
+    assert type(answer) is AIMessage
+    assert answer.content == text
