@@ -69,7 +69,7 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(index_page(service.settings))
+        return HTMLResponse(index_page(service.settings, await langserve_api.listed(registry)))
 
     return app
 

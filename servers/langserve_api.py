@@ -115,8 +115,12 @@ def _add_list(routes: APIRouter, registry: ChainRegistry) -> None:
     @routes.get("", responses=answered({"chains": [LISTED]}))
     async def chains() -> Response:
         """List the chains, and why some of them cannot be used."""
-        found = await in_thread(lambda: [_listed(name, registry) for name in registry.names])
-        return json_response({"chains": found})
+        return json_response({"chains": await listed(registry)})
+
+
+async def listed(registry: ChainRegistry) -> list[Json]:
+    """What there is to know of each chain before it is used."""
+    return await in_thread(lambda: [_listed(name, registry) for name in registry.names])
 
 
 def _listed(name: str, registry: ChainRegistry) -> Json:
@@ -160,21 +164,33 @@ def _add_runs(routes: APIRouter, handlers: Handlers) -> None:
             return await _answer(handlers, name, "batch", request)
 
         @routes.post(
-            f"{path}/stream", openapi_extra=documented(InvokeRequest), responses=events, include_in_schema=shown
+            f"{path}/stream",
+            openapi_extra=documented(InvokeRequest),
+            responses=events,
+            response_class=Response,
+            include_in_schema=shown,
         )
         async def stream(name: str, request: Request) -> Response:
             """Run a chain; its output comes as server-sent events."""
             return await _events(handlers, name, "stream", request)
 
         @routes.post(
-            f"{path}/stream_log", openapi_extra=documented(LogRequest), responses=events, include_in_schema=shown
+            f"{path}/stream_log",
+            openapi_extra=documented(LogRequest),
+            responses=events,
+            response_class=Response,
+            include_in_schema=shown,
         )
         async def stream_log(name: str, request: Request) -> Response:
             """Run a chain; its output and steps come as changes to one JSON document."""
             return await _events(handlers, name, "stream_log", request)
 
         @routes.post(
-            f"{path}/stream_events", openapi_extra=documented(EventsRequest), responses=events, include_in_schema=shown
+            f"{path}/stream_events",
+            openapi_extra=documented(EventsRequest),
+            responses=events,
+            response_class=Response,
+            include_in_schema=shown,
         )
         async def stream_events(name: str, request: Request) -> Response:
             """Run a chain; what happens inside comes as LangChain's events, version 2."""

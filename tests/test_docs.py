@@ -49,9 +49,11 @@ def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in LASSettings.model_fields.values())
 
 
-def test_the_toml_example_is_valid() -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    LASSettings(**tomllib.loads(example))
+def test_the_toml_examples_are_valid() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        LASSettings(**tomllib.loads(example))
 
 
 def test_the_example_environment_names_variables_that_are_read() -> None:

@@ -63,12 +63,14 @@ def test_the_api_documentation_needs_nothing_from_elsewhere(server: Server) -> N
 def test_what_settings_say_is_escaped_on_the_page() -> None:
     from servers.web import index_page
 
-    assert "<script>alert" not in index_page(load_settings(model="local/<script>alert(1)</script>"))
+    evil = "<script>alert(1)</script>"
+    assert "<script>alert" not in index_page(load_settings(model=f"local/{evil}"), [{"name": "x", "error": evil}])
 
 
 def test_health_names_version_and_model(server: Server) -> None:
     answer = httpx.get(f"{server.url}/health", trust_env=False, timeout=60).json()
-    assert answer == {"status": "ok", "version": las_langchain.__version__, "model": "local/smollm2-135m-instruct"}
+    model = "local/smollm2-135m-instruct"
+    assert answer == {"status": "ok", "version": las_langchain.__version__, "model": model, "failed_chains": {}}
 
 
 def test_openapi_describes_every_field(server: Server) -> None:
@@ -104,7 +106,7 @@ def _bodies(paths: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[s
 def test_documented_requests_fit_their_documented_form(server: Server) -> None:
     paths = httpx.get(f"{server.url}/openapi.json", trust_env=False, timeout=60).json()["paths"]
     bodies = list(_bodies(paths))
-    assert len(bodies) == 10
+    assert len(bodies) == 15
     for route, _, content in bodies:
         form = jsonschema_rs.validator_for(content["schema"])
         for example in content["examples"].values():

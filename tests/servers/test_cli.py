@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from las_langchain.usage import Ledger
 from las_langchain.usage.ledger import FILE
-from tests.conftest import UPSTREAM_KEY, Server
+from tests.conftest import ROOT, UPSTREAM_KEY, Server
 from tests.fake_openai import FakeOpenAI, Reply
 
 
@@ -174,6 +175,24 @@ def test_serve_announces_every_address_and_ends_with_ctrl_c(data_dir: Path) -> N
             assert f"{server.url}{path}" in server.announced
         assert "local/smollm2-135m-instruct" in server.announced
         assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_chain_that_cannot_be_imported_is_named_at_start(data_dir: Path) -> None:
+    with Server("tests.nothing:here", "tests.user_chains:whole", environment={"PYTHONPATH": str(ROOT)}) as server:
+        listed = httpx.get(f"{server.url}/chains", trust_env=False, timeout=60).json()["chains"]
+        server.stop()
+    assert "The chain here cannot be used: ModuleNotFoundError: No module named 'tests.nothing'" in server.errors
+    assert "Traceback" not in server.errors
+    assert {chain["name"]: chain["error"] is None for chain in listed if chain["name"] in ("here", "whole")} == {
+        "here": False,
+        "whole": True,
+    }
+
+
+def test_what_names_no_chain_is_refused(data_dir: Path) -> None:
+    result = las("serve", "my_chain.py", "--port", "0")
+    assert result.returncode == 2
+    assert "'my_chain.py' names no chain: expected module:runnable" in result.stderr
 
 
 def test_listening_to_everybody_is_warned_about(data_dir: Path) -> None:
