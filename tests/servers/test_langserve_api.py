@@ -208,6 +208,19 @@ class TestWhatLangServeGetsWrong:
             assert "You said hi" in await asyncio.to_thread(stream_once)
 
 
+def test_calls_are_the_chains_in_the_ledger(chain_server: Server, http: httpx.Client, upstream: FakeOpenAI) -> None:
+    def calls(chain: str) -> int:
+        path = f"{chain_server.url}/api/v1/litellm/usage"
+        rows = httpx.get(path, params={"by": "chain"}, trust_env=False).json()["rows"]
+        return sum(row["calls"] for row in rows if row["group"] == chain)
+
+    before = calls("joke"), calls("agent")
+    upstream.enqueue(Reply(tool_calls=[ToolCall("weather", {"city": "Rome"})]), Reply(content="Sunny."))
+    post(http, "/agent/invoke", {"input": HELLO})
+    streamed(http, "/joke/stream", {"input": {"topic": "cats"}})
+    assert (calls("joke"), calls("agent")) == (before[0] + 1, before[1] + 2)
+
+
 class TestWhatClientsMaySend:
     @pytest.mark.parametrize(
         ("path", "body", "param"),
