@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage, RemoveMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from typing_extensions import TypedDict
 
@@ -18,6 +19,7 @@ from chains.memory.fitting import fitting
 from chains.memory.turns import Turns
 from chains.streamed import Streamed, thread_of
 from las_langchain import ChatLAS
+from las_langchain.errors import BadRequestError
 from las_langchain.service import get_litellm_service
 from las_langchain.settings import LASSettings
 
@@ -88,16 +90,32 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
     forgetting = remembering.copy({"checkpointer": None})
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[AIMessageChunk]:
-        thread, state = thread_of(config), {"messages": given.messages}
+        thread = thread_of(config)
         if thread is None:
-            turn, reply = nullcontext(), answer_chunks(forgetting, state, config)
+            reply = answer_chunks(forgetting, {"messages": given.messages}, config)
         else:
-            turn, reply = turns.turn(thread), answer_chunks(remembering, state, _safe(config))
-        async with turn, aclosing(reply) as chunks:
+            reply = _remembered(remembering, given.messages, config)
+        async with turns.turn(thread) if thread else nullcontext(), aclosing(reply) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     return Streamed(answer, name="chat", input_type=ChatInput, remembers=True)
+
+
+async def _remembered(
+    graph: Graph, messages: Sequence[BaseMessage], config: RunnableConfig
+) -> AsyncGenerator[AIMessageChunk]:
+    """What is answered, remembered with *messages*, unless the model refuses them, as it then always would."""
+    named = [message.model_copy(update={"id": message.id or str(uuid4())}) for message in messages]
+    config = _safe(config)
+    try:
+        async with aclosing(answer_chunks(graph, {"messages": named}, config)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except BadRequestError:
+        removed = [RemoveMessage(id=str(message.id)) for message in named if not isinstance(message, SystemMessage)]
+        await graph.aupdate_state(config, {"messages": removed}, as_node="model")
+        raise
 
 
 def _safe(config: RunnableConfig) -> RunnableConfig:

@@ -114,10 +114,10 @@ async def _chunks(
 
 def _measured(model: str, whole: AIMessageChunk, seconds: float, first: float | None) -> ModelResult:
     known, usage = whole.response_metadata, whole.usage_metadata
-    by = [known[name] for name in ("model_provider", "model_name") if known.get(name)]
+    provider, name = known.get("model_provider", ""), known.get("model_name", "")
     return ModelResult(
         model=model,
-        answered_by="/".join(by) or None,
+        answered_by=name if name.startswith(f"{provider}/") else f"{provider}/{name}",
         answer=str(whole.text),
         seconds=seconds,
         first_token_seconds=first,
