@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from importlib import import_module
 from typing import Annotated, Any
 
 from langchain_core.callbacks import adispatch_custom_event
@@ -20,6 +21,7 @@ from las_langchain import ChatLAS
 from las_langchain.errors import LASError, masked
 from las_langchain.service import get_litellm_service
 from las_langchain.settings import LASSettings
+from las_langchain.threads import in_thread
 
 EVENT = "model_finished"
 """Name of the custom event that tells of each model's result as soon as it is there."""
@@ -83,6 +85,8 @@ def _usual_models() -> list[str]:
 async def _result(model: str, given: CompareInput, config: RunnableConfig) -> ModelResult:
     began = time.perf_counter()
     try:
+        await _prepare(model)
+        began = time.perf_counter()
         result = await _answered(model, given, config, began)
     except Exception as error:  # One model's failure, of whatever kind, is no other's.
         reason = error.message if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
@@ -91,8 +95,18 @@ async def _result(model: str, given: CompareInput, config: RunnableConfig) -> Mo
     return result
 
 
+async def _prepare(model: str) -> None:
+    """Make sure that *model* can be called.
+
+    Raises:
+        LASError: there is no such model, or no key for it.
+    """
+    if get_litellm_service().target(model).transport == "litellm":
+        # Importing litellm takes seconds, once a process, which are not the model's.
+        await in_thread(lambda: import_module("las_langchain.transports.litellm"))
+
+
 async def _answered(model: str, given: CompareInput, config: RunnableConfig, began: float) -> ModelResult:
-    get_litellm_service().target(model)
     messages: list[BaseMessage] = [SystemMessage(given.system)] if given.system else []
     messages.append(HumanMessage(given.prompt))
     chat_model = ChatLAS(model=model, temperature=given.temperature, max_tokens=given.max_tokens)
