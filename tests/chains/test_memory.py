@@ -206,17 +206,20 @@ def test_nothing_else_comes_back_to_life(place: Threads) -> None:
     assert graph.get_state(THREAD).values["other"] == {"name": "Canterville"}
 
 
-@pytest.mark.usefixtures("untraced")
-def test_processes_that_set_it_up_at_the_same_time(place: Threads, settings: LASSettings) -> None:
-    code = f"{WRITER}\nsaver.put(config, empty_checkpoint(), {{}}, {{}})\n"
-    environment = {"LAS_DATA_DIR": str(settings.data_dir)}
-    if url := getattr(place, "_url", None):
-        environment["LAS_DATABASE_URL"] = url.set(drivername="postgresql").render_as_string(hide_password=False)
+def test_others_that_set_it_up_at_the_same_time(place: Threads) -> None:
+    """Connections of their own know as little of each other as processes do."""
+    others: list[Threads] = [type(place)(getattr(place, "_url", None) or place._file) for _ in range(8)]  # type: ignore[call-arg, attr-defined]
+    begin = threading.Barrier(len(others))
 
-    for process in [run(code, str(number), **environment) for number in range(3)]:
-        outcome(process)
+    def write(other: Threads) -> None:
+        begin.wait()
+        other.put(THREAD, empty_checkpoint(), {}, {})
+        other.close()
 
-    assert len(list(place.list(None))) == 3
+    with ThreadPoolExecutor(len(others)) as pool:
+        list(pool.map(write, others))
+
+    assert len(list(place.list(THREAD))) == len(others)
 
 
 @pytest.mark.usefixtures("untraced")
@@ -225,6 +228,8 @@ def test_a_forked_child_has_a_connection_of_its_own(place: Threads, settings: LA
 import os
 saver.put(config, empty_checkpoint(), {{}}, {{}})
 child = os.fork()
+if not child:
+    assert not [name for name in os.listdir("/proc/self/fd") if "threads.sqlite3" in os.path.realpath(f"/proc/self/fd/{{name}}")]
 for _ in range(20):
     saver.put(config, empty_checkpoint(), {{}}, {{}})
 if child:
