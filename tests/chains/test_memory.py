@@ -227,9 +227,10 @@ def test_a_forked_child_has_a_connection_of_its_own(place: Threads, settings: LA
     code = f"""{WRITER}
 import os
 saver.put(config, empty_checkpoint(), {{}}, {{}})
+open_files = "/proc/self/fd"
 child = os.fork()
 if not child:
-    assert not [name for name in os.listdir("/proc/self/fd") if "threads.sqlite3" in os.path.realpath(f"/proc/self/fd/{{name}}")]
+    assert not [name for name in os.listdir(open_files) if {FILE!r} in os.path.realpath(f"{{open_files}}/{{name}}")]
 for _ in range(20):
     saver.put(config, empty_checkpoint(), {{}}, {{}})
 if child:
