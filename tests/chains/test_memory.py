@@ -300,6 +300,17 @@ def test_another_programs_lock_is_waited_for(settings: LASSettings) -> None:
     assert said(memory)[2:] == ["two", "Echo: two"]
 
 
+def test_a_file_that_is_being_set_up_is_waited_for(settings: LASSettings) -> None:
+    settings.data_dir.mkdir(parents=True)
+
+    with closing(sqlite3.connect(settings.data_dir / FILE, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.4, other.execute, ["COMMIT"]).start()
+        began = time.monotonic()
+        assert said(checkpointer(settings)) == []
+        assert time.monotonic() - began > 0.3
+
+
 async def test_a_write_that_is_cancelled_is_whole(settings: LASSettings) -> None:
     memory = checkpointer(settings)
     await memory.aget_tuple(THREAD)
