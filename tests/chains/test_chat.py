@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
@@ -35,10 +34,10 @@ from chains.chat import CHAIN
 from las_langchain.settings import load_settings
 
 chat = CHAIN.build(load_settings())
-for chunk in chat.stream({"messages": [("human", sys.argv[1])]}, {"configurable": {"thread_id": "t"}}):
-    print(chunk.text, end="", flush=True)
-print(flush=True)
-sys.stdin.read()
+for text in sys.argv[1:]:
+    for chunk in chat.stream({"messages": [("human", text)]}, {"configurable": {"thread_id": "t"}}):
+        print(chunk.text, end="", flush=True)
+    print(flush=True)
 """
 
 
@@ -331,34 +330,19 @@ async def test_a_message_that_is_too_long_by_itself(embedded: LASSettings) -> No
 # Processes
 
 
-def talk(text: str) -> subprocess.Popen[str]:
-    """Say *text* in a process of its own, which stays when it has the answer."""
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, text],
-        cwd=ROOT,
-        env=dict(os.environ),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.mark.usefixtures("untraced")
 def test_kill_loses_nothing_that_was_said(upstream: FakeOpenAI, chat: Chat) -> None:
-    with talk("One") as process:
+    upstream.enqueue(Reply(content="Yes"), Reply(content="I am in the middle of it", chunk_delay=0.3))
+    command = [sys.executable, "-c", PROGRAM, "One", "Two"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "Echo: One\n"
-        process.send_signal(signal.SIGKILL)
-    upstream.enqueue(Reply(content="I am in the middle of it", chunk_delay=0.3))
-    with talk("Two") as process:
-        assert process.stdout is not None
+        assert process.stdout.readline() == "Yes\n"
         assert process.stdout.read(1) == "I"
         process.send_signal(signal.SIGKILL)
 
     chat.invoke(human("Three"), THREAD)
 
-    turns = [("user", "One"), ("assistant", "Echo: One"), ("user", "Two"), ("user", "Three")]
-    assert asked(upstream)[1:] == turns
+    assert asked(upstream)[1:] == [("user", "One"), ("assistant", "Yes"), ("user", "Two"), ("user", "Three")]
     assert remembered()[-1] == ("ai", "Echo: Three")
 
 
