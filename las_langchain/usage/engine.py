@@ -16,7 +16,7 @@ from las_langchain.usage.tables import VERSION, create_tables, version_of
 
 BUSY_SECONDS = 10
 """How long a statement waits for another's lock."""
-_POSTGRES: dict[str, Any] = {
+POSTGRES: dict[str, Any] = {
     "application_name": "las-langchain",
     "connect_timeout": 10,
     # A server that vanished is noticed within half a minute, not within TCP's quarter of an hour.
@@ -27,6 +27,7 @@ _POSTGRES: dict[str, Any] = {
     # A pooler in between may give every transaction another server connection, which knows nothing prepared.
     "prepare_threshold": None,
 }
+"""Arguments of every connection to PostgreSQL whose address does not say otherwise."""
 
 
 def url_of(address: str | Path) -> URL:
@@ -99,6 +100,19 @@ def begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
 
 
+def create_file(file: Path) -> None:
+    """Create *file* and its folder where there is none, for nobody but this user to read.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # SQLite gives its other files the mode of this one. Only where there is none: closing another descriptor of an open
+    # file would release SQLite's locks on it, and another process would take its log away.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _unreadable() -> ConfigurationError:
     return ConfigurationError(
         "LAS_DATABASE_URL: cannot be read; write postgresql://user:password@host:5432/name, and in the password "
@@ -108,11 +122,7 @@ def _unreadable() -> ConfigurationError:
 
 
 def _sqlite(url: URL, file: Path) -> Engine:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # SQLite gives its other files the mode of this one. Only where there is none: closing another descriptor of an open
-    # file would release SQLite's locks on it, and another process would take its log away.
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    create_file(file)
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _set_up_sqlite)
     return engine
@@ -129,7 +139,7 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
 
 
 def _postgres(url: URL) -> Engine:
-    given = {name: value for name, value in _POSTGRES.items() if name not in url.query}
+    given = {name: value for name, value in POSTGRES.items() if name not in url.query}
     try:
         return create_engine(url, connect_args=given, pool_pre_ping=True)
     except ImportError:
