@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
@@ -18,6 +18,13 @@ VERSION = 1
 """Of the tables; ``PRAGMA user_version`` has it."""
 _DELAY = 0.05
 """Seconds between two tries to set up a file that another process sets up."""
+
+_PRUNE = """
+DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id < (
+    SELECT max(newest.checkpoint_id) FROM checkpoints AS newest
+    WHERE newest.thread_id = {table}.thread_id AND newest.checkpoint_ns = {table}.checkpoint_ns
+)
+"""
 
 
 class SQLiteThreads(Threads, SqliteSaver):
@@ -44,6 +51,23 @@ class SQLiteThreads(Threads, SqliteSaver):
             self._open()
             with self.conn, closing(self.conn.cursor()) as cursor:
                 yield cursor
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete the checkpoints of threads that nothing goes on from; each holds the whole conversation.
+
+        Graphs with LangGraph's ``DeltaChannel``, which spreads a value over several checkpoints, must not be pruned.
+
+        Args:
+            thread_ids: the threads.
+            strategy: ``keep_latest``, or ``delete`` for all of them.
+        """
+        if strategy == "delete":
+            for thread in thread_ids:
+                self.delete_thread(thread)
+            return
+        with self.cursor() as cursor:
+            for table in ("checkpoints", "writes"):
+                cursor.executemany(_PRUNE.format(table=table), [(thread,) for thread in thread_ids])
 
     def let_go(self) -> None:
         """Close the connection.
