@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_QUERY = 2000
 """Letters of a question that are searched for."""
-RELEVANT_SIMILARITY = 0.3
+RELEVANT_SIMILARITY = 0.25
 """Cosine of two texts from which on one may be about the other."""
 RELEVANT_OVERLAP = 0.6
 """Share of a question's words in one passage from which on that may be about it, whatever the vectors say."""
