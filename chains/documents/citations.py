@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_CITATION = re.compile(r"(?P<space>[ \t]*)\[(?P<numbers>\d{1,4}(?:[ ]*,[ ]*\d{1,4})*)\]|(?P<code>`+)")
+_CITATION = re.compile(r"(?P<space>[ \t]*)\[(?P<numbers>\d{1,4}(?:[ \t]*,[ \t]*\d{1,4})*)\]|(?P<code>`+)")
 # What may become a citation with the next piece.
-_UNFINISHED = re.compile(r"(?:[ \t]*\[[\d, ]{0,60}|[ \t]+|`+)\Z")
+_UNFINISHED = re.compile(r"(?:[ \t]*\[[\d, \t]{0,60}|[ \t]+|`+)\Z")
 
 
 class Citations:

