@@ -26,7 +26,7 @@ from chains.documents.words import words_of
 from las_langchain.service import LiteLLMService, using
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, load_settings
 
-DOCUMENTS = 60
+DOCUMENTS = 40
 LONGEST = 700
 """Letters of a document."""
 PASSAGES = 20_000

@@ -52,14 +52,12 @@ OFF_TOPIC = (
 
 def write_corpus(folder: Path) -> int:
     """Write the documents into *folder*; gives how many there are."""
-    count = 0
     for package in distributions():
         described = _plain(str(package.metadata.get_payload() or ""))
-        text = f"# {package.name}\n\n{package.metadata['Summary'] or ''}\n\n{described}"[:LONGEST]
+        text = f"# {package.name}\n\n{package.metadata.get('Summary') or ''}\n\n{described}"[:LONGEST]
         if len(text) >= LEAST and package.name != "las-langchain":
             (folder / f"{package.name}.md").write_text(text)
-            count += 1
-    return count
+    return sum(1 for _ in folder.iterdir())
 
 
 def _plain(description: str) -> str:
