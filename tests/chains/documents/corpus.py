@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email import message_from_string
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -53,8 +54,10 @@ OFF_TOPIC = (
 def write_corpus(folder: Path) -> int:
     """Write the documents into *folder*; gives how many there are."""
     for package in distributions():
-        described = _plain(str(package.metadata.get_payload() or ""))
-        text = f"# {package.name}\n\n{package.metadata.get('Summary') or ''}\n\n{described}"[:LONGEST]
+        # Not its metadata attribute, which is another once importlib_metadata is imported.
+        metadata = message_from_string(package.read_text("METADATA") or "")
+        described = _plain(str(metadata.get_payload()))
+        text = f"# {package.name}\n\n{metadata['Summary'] or ''}\n\n{described}"[:LONGEST]
         if len(text) >= LEAST and package.name != "las-langchain":
             (folder / f"{package.name}.md").write_text(text)
     return sum(1 for _ in folder.iterdir())
