@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUILT_IN = ("chat", "rag", "agent", "extract", "summarize", "vision", "compare")
-_PACKAGES = ("langchain", "langgraph", "langchain_text_splitters", "sqlite_vec")
+_PACKAGES = (
+    "langchain",
+    "langgraph",
+    "langgraph.checkpoint.sqlite",
+    "langchain_text_splitters",
+    "pypdf",
+    "bs4",
+    "numpy",
+)
 _LONGEST_REASON = 300
 
 

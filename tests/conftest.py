@@ -15,6 +15,8 @@ import pytest
 
 # A test module that imports litellm before the package does must not send it to the network for prices.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+# Tests run side by side: two threads that wait for each other on a core that others use are far slower than one.
+os.environ["LAS_LOCAL_BATCH_THREADS"] = "1"
 
 from las_langchain.service import SHARED, LiteLLMService
 from las_langchain.settings import LASSettings, load_settings
@@ -67,6 +69,7 @@ def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dat
     for name in list(os.environ):
         if name.startswith(("LAS_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")) or name.endswith(("_API_KEY", "_API_BASE")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("LAS_LOCAL_BATCH_THREADS", "1")
     monkeypatch.setenv("LAS_DATA_DIR", str(data_dir))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
