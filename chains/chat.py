@@ -26,6 +26,8 @@ from las_langchain.settings import LASSettings
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from chains.memory.in_threads import Threads
+
     Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 SYSTEM = "You are a helpful assistant. Answer briefly and plainly, and say so when you do not know."
@@ -70,14 +72,14 @@ async def _reply(state: Conversation, config: RunnableConfig) -> dict[str, list[
     return {"messages": [await model.ainvoke(fits, config)]}
 
 
-def _graph(settings: LASSettings) -> Graph:
+def _graph(threads: Threads) -> Graph:
     from langgraph.graph import END, START, StateGraph
 
     graph = StateGraph(Conversation)
     graph.add_node("model", _reply)
     graph.add_edge(START, "model")
     graph.add_edge("model", END)
-    return graph.compile(checkpointer=checkpointer(settings), name="chat")
+    return graph.compile(checkpointer=threads, name="chat")
 
 
 def build(settings: LASSettings) -> Runnable[Any, Any]:
@@ -86,7 +88,8 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
     Raises:
         ConfigurationError: as :func:`~chains.memory.checkpointer`.
     """
-    remembering, turns = _graph(settings), Turns()
+    threads, turns = checkpointer(settings), Turns()
+    remembering = _graph(threads)
     forgetting = remembering.copy({"checkpointer": None})
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[AIMessageChunk]:
@@ -98,6 +101,9 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
         async with turns.turn(thread) if thread else nullcontext(), aclosing(reply) as chunks:
             async for chunk in chunks:
                 yield chunk
+            if thread:
+                # Each checkpoint holds the whole conversation, and nothing goes on from any but the last.
+                await threads.aprune([thread])
 
     return Streamed(answer, name="chat", input_type=ChatInput, remembers=True)
 

@@ -73,6 +73,18 @@ def remembered() -> list[tuple[str, Any]]:
     return [(message.type, message.content) for message in messages]
 
 
+def test_a_conversation_is_stored_once(upstream: FakeOpenAI, chat: Chat, folder: Path) -> None:
+    for turn in range(4):
+        chat.invoke(human(f"turn {turn}"), THREAD)
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        counts = [
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("checkpoints", "writes")
+        ]
+    assert counts[0] == 1
+    assert counts[1] <= 2
+    assert len(remembered()) == 8
+
+
 # Without a thread
 
 

@@ -170,6 +170,20 @@ async def test_the_other_methods_of_a_checkpointer(place: Threads) -> None:
     assert said(place) == []
 
 
+async def test_pruned_it_goes_on_from_the_last_checkpoint(place: Threads) -> None:
+    graph, other = echoing(place), {"configurable": {"thread_id": "other", "checkpoint_ns": ""}}
+    for config in (THREAD, other):
+        await graph.ainvoke(say("one"), config)
+        await graph.ainvoke(say("two"), config)
+    await place.aprune(["t", "unknown"])
+    assert len(list(place.list(THREAD))) == 1
+    assert len(list(place.list(other))) > 1
+    await graph.ainvoke(say("three"), THREAD)
+    assert said(place) == ["one", "Echo: one", "two", "Echo: two", "three", "Echo: three"]
+    place.prune(["t"], strategy="delete")
+    assert said(place) == []
+
+
 def test_messages_and_plain_data_are_restored_as_they_were(place: Threads, caplog: pytest.LogCaptureFixture) -> None:
     messages = [
         SystemMessage("Be brief", id="1"),
