@@ -14,9 +14,14 @@ from langchain_core.tools import BaseTool, StructuredTool
 from las_langchain.errors import BadRequestError
 from las_langchain.threads import in_thread
 
-DESCRIPTION = "Tell the current date, time, day of the week and year, here or in a city or timezone."
+DESCRIPTION = "What time is it now? What year, date or day of the week is it? Here, or in a city or timezone."
 _ZONE = "IANA timezone such as Europe/Paris, or its city; left out for the local time"
 _LONGEST = 100
+_NO_PLACE = frozenset(
+    "a am and at clock current currently date day exact give here hour is it its know local month my no now of please "
+    "right s tell the time today todays tonight week what whats when which year you me do does show get".split()
+)
+"""Words of a question that names no place; small models hand it on where a timezone is asked for."""
 _REGION = re.compile(r"(Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/")
 
 
@@ -47,7 +52,7 @@ def _zone(written: str) -> ZoneInfo:
     for candidate in [name, *sorted(runs, key=len, reverse=True)]:
         if candidate in zones:
             return ZoneInfo(zones[candidate])
-    near = [zones[one] for one in difflib.get_close_matches(name, zones, n=3, cutoff=0.6)]
+    near = [zones[one] for one in difflib.get_close_matches(name, zones, n=3, cutoff=0.7)]
     hint = f"the nearest are {', '.join(dict.fromkeys(near))}" if near else "expected a name such as Europe/Paris"
     raise BadRequestError(f"There is no timezone {written!r:.60}: {hint}", param="timezone")
 
@@ -56,12 +61,13 @@ def told(timezone: str | None = None) -> str:
     """The date and time now.
 
     Args:
-        timezone: an IANA name, or a city that one is named after; None: this machine's.
+        timezone: an IANA name, or a city that one is named after; None, or a text that names no place: this machine's.
 
     Raises:
         BadRequestError: there is no such timezone.
     """
-    now = datetime.now(_zone(timezone)) if timezone and timezone.strip() else datetime.now().astimezone()
+    here = set(re.findall(r"\w+", (timezone or "").casefold().replace("'", ""))) <= _NO_PLACE
+    now = datetime.now().astimezone() if here else datetime.now(_zone(str(timezone)))
     offset = f"{now:%z}"
     place = f" in {now.tzinfo.key.replace('_', ' ')}" if isinstance(now.tzinfo, ZoneInfo) else ""
     return f"{now:%A}, {now.day} {now:%B %Y}, {now:%H:%M:%S}{place} (UTC{offset[:3]}:{offset[3:5]})"

@@ -16,9 +16,9 @@ from chains.tools.evaluator import Language, evaluate
 from las_langchain.threads import in_thread
 
 DESCRIPTION = (
-    "Run a short Python program for maths and statistics over lists of numbers, such as the mean of a list, prime "
-    "numbers or a sum in a loop. It has math and statistics without imports, assignments, if, for, while and "
-    "comprehensions. The value of the last line is the result; there is no print, and no functions are defined."
+    "Run a short Python program, for statistics over a list such as its mean or median, for prime numbers, or for "
+    "anything that needs a loop. There are math and statistics without imports, assignments, if, for, while and "
+    "comprehensions; no print, and no functions of your own. The value of the last line is the result."
 )
 _LONGEST_RESULT = 4_000
 _MOST_BITS_OF_CHOICES = 100_000
