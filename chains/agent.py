@@ -115,7 +115,8 @@ async def _state(graph: Graph, given: ChatInput, config: RunnableConfig) -> Any:
 
     waiting = (await graph.aget_state(config)).interrupts if graph.checkpointer else ()
     if not waiting:
-        return {"messages": given.messages}
+        # LangGraph gives messages their ids, by which a caller's own would replace those of an earlier run.
+        return {"messages": [one.model_copy() for one in given.messages]}
     said = last_text(list(given.messages)).strip()
     decision = {"type": "approve"} if _approves(said) else {"type": "reject", "message": said}
     return Command(resume={"decisions": [decision] * sum(len(one.value["action_requests"]) for one in waiting)})

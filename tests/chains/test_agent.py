@@ -275,7 +275,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 
 def _children(name: str) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "ppid,args"], capture_output=True, text=True, check=True).stdout
     mine = [line for line in listed.splitlines() if line.split()[0] == str(os.getpid())]
     return [line for line in mine if name in line and "--port" not in line]
 

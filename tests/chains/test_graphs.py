@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import reduce
 from operator import add
@@ -147,13 +148,12 @@ def _named(name: str) -> Callable[[MessagesState], Any]:
     return node
 
 
-async def test_what_nobody_reads_on_is_ended(upstream: FakeOpenAI) -> None:
-    ended = []
+async def test_what_nobody_reads_on_is_ended() -> None:
+    ended, begun = [], asyncio.Event()
 
     async def slow(state: MessagesState) -> Any:
-        import asyncio
-
         try:
+            begun.set()
             await asyncio.sleep(60)
         finally:
             ended.append(True)
@@ -163,6 +163,11 @@ async def test_what_nobody_reads_on_is_ended(upstream: FakeOpenAI) -> None:
 
     chunks: AsyncGenerator[AIMessageChunk] = answer_chunks(graph_of(first, slow), QUESTION, THREAD)
     assert (await anext(chunks)).text == "One."
+    reading = asyncio.ensure_future(anext(chunks))
+    await begun.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
     await chunks.aclose()
 
     assert ended == [True]
