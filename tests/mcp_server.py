@@ -1,4 +1,4 @@
-"""An MCP server for tests, on its standard streams or on a port: ``python tests/mcp_server.py [--port N] [--log FILE]``.
+"""An MCP server for tests, on its standard streams, or with ``--port`` on a port.
 
 Every call is a line in the log file, so that tests can see what was run and what was not.
 """

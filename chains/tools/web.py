@@ -144,6 +144,8 @@ def _checked(url: str, base: httpx.URL | None = None) -> httpx.URL:
         raise BadRequestError(f"{written!r:.200} is no address of a web page", param="url") from None
     if address.scheme not in ("http", "https") or not address.host:
         raise BadRequestError(f"{written!r:.200} is no http or https address of a web page", param="url")
+    if address.port is not None and not 0 < address.port < 65_536:
+        raise BadRequestError(f"{address.port} is no port, so {address.host} cannot be read", param="url")
     if address.userinfo:
         raise BadRequestError("The address of a web page must not hold a user or a password", param="url")
     return address.copy_with(fragment=None)
@@ -167,8 +169,8 @@ async def _page(url: str, response: httpcore.Response, headers: dict[str, str]) 
 def _kind(content_type: str) -> tuple[str, str | None]:
     parsed = Message()
     parsed["content-type"] = content_type
-    # Without a type, it would be taken for plain text.
-    return (parsed.get_content_type(), parsed.get_content_charset()) if content_type else ("", None)
+    # Of a type that is none it would say that it is plain text.
+    return content_type.partition(";")[0].strip().lower(), parsed.get_content_charset()
 
 
 async def _content(response: httpcore.Response, encoding: str) -> bytes:
@@ -197,7 +199,7 @@ def _seen(content: bytes, kind: str, charset: str | None) -> tuple[str, str]:
     marked_up = re.sub(rb"^\s*<\?xml[^>]*>", b"", content)
     try:
         soup = BeautifulSoup(marked_up, "html.parser", from_encoding=charset)
-        title = _tidy(soup.title.get_text()) if soup.title else ""
+        title = " ".join(soup.title.get_text().split()) if soup.title else ""
         for element in soup.find_all([*_UNSEEN]):
             element.decompose()
         for element in soup.find_all(_hidden):

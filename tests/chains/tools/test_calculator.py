@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -63,10 +64,8 @@ def test_programs_have_the_same_values(expression: str) -> None:
 @settings(max_examples=300)
 def test_no_text_does_anything_else_than_be_refused(text: str) -> None:
     for evaluate in (calculated, ran):
-        try:
-            evaluate(text)
-        except Refused as error:
-            assert "\n" not in str(error)
+        with suppress(Refused):
+            assert isinstance(evaluate(text), int | float | str)
 
 
 @pytest.mark.parametrize(
