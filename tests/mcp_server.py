@@ -52,9 +52,9 @@ def server(log: Path | None, port: int = 0) -> FastMCP[Any]:
         return "waited"
 
     @made.tool()
-    def variable(name: str) -> str:
-        """Tell the value of an environment variable."""
-        return os.environ.get(name, "unset")
+    def variables(names: str) -> str:
+        """Tell the values of environment variables."""
+        return " ".join(os.environ.get(name, "unset") for name in names.split())
 
     @made.tool()
     def repeat(text: str, times: int) -> str:

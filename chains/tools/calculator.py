@@ -12,7 +12,10 @@ from langchain_core.tools import BaseTool, StructuredTool
 from chains.tools.bounds import Number, Refused, bounded_power, number
 from chains.tools.evaluator import Language, evaluate
 
-DESCRIPTION = "Do arithmetic: what is 12 times 7? What is 17 * 23? Add, subtract, multiply and divide numbers, powers, the square root of 81."
+DESCRIPTION = (
+    "Do arithmetic: what is 12 times 7? What is 17 * 23? Add, subtract, multiply and divide numbers, powers, "
+    "the square root of 81."
+)
 """The embedded model takes the tool whose description is nearest to the question."""
 _EXPRESSION = "Arithmetic expression, such as 12 * 7 or sqrt(81)"
 

@@ -179,13 +179,11 @@ def test_tools_of_mcp_servers_are_used(upstream: FakeOpenAI, url: str, log: Path
 
 
 def test_a_program_gets_its_own_variables_and_no_others(upstream: FakeOpenAI) -> None:
-    upstream.enqueue(
-        calls(("variable", {"name": "SECRET"}), ("variable", {"name": "OPENAI_API_KEY"})), Reply(content="Done")
-    )
+    upstream.enqueue(calls(("variables", {"names": "SECRET OPENAI_API_KEY"})), Reply(content="Done"))
     with agent(mcp={"tests": mcp(env={"SECRET": "s3cret"})}) as chain:
         chain.invoke(asked("Work"))
 
-    assert results(upstream) == {"c0": "s3cret", "c1": "unset"}
+    assert results(upstream) == {"c0": "s3cret unset"}
 
 
 def test_servers_that_do_not_start_do_not_keep_the_others_from_being_used(
