@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
@@ -33,13 +34,20 @@ async def answer_chunks(
         config: of the run.
     """
     answer = _Answer()
-    run = cast("AsyncGenerator[Any]", graph.astream(given, config, stream_mode=["messages", "updates"]))
+    run = cast("AsyncGenerator[Any]", graph.astream(given, _unlimited(config), stream_mode=["messages", "updates"]))
     async with aclosing(run) as parts:
         async for mode, part in parts:
             chunks = answer.said(*part) if mode == "messages" else answer.done(part)
             for chunk in chunks:
                 yield chunk
     yield answer.end()
+
+
+def _unlimited(config: RunnableConfig) -> RunnableConfig:
+    """*config* without LangChain's own limit of steps, which nobody asked for and which would replace the graph's."""
+    if config.get("recursion_limit") != DEFAULT_RECURSION_LIMIT:
+        return config
+    return cast("RunnableConfig", {key: value for key, value in config.items() if key != "recursion_limit"})
 
 
 class _Answer:

@@ -1,0 +1,82 @@
+"""What of a conversation goes to the model: as much as its context holds, and every call with its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+Count = Callable[[Sequence[BaseMessage]], int]
+
+_LOST = "This call was given up before it had a result."
+_CUT = "\n[Cut here: the conversation is too long.]"
+
+
+def instructions(messages: Sequence[AnyMessage]) -> str:
+    """The system messages among *messages*, each once: clients send theirs with every request."""
+    return "\n\n".join(dict.fromkeys(str(one.text) for one in messages if isinstance(one, SystemMessage)))
+
+
+def turns(messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
+    """*messages* in parts that must stay whole: a call with its results, any other message alone.
+
+    A call without a result, of a run that was given up, gets one that says so, since providers refuse it else. System
+    messages are left out, and results of no call.
+    """
+    results = {one.tool_call_id: one for one in messages if isinstance(one, ToolMessage)}
+    parts: list[list[AnyMessage]] = []
+    for message in messages:
+        if isinstance(message, AIMessage) and message.tool_calls:
+            calls = [str(call["id"]) for call in message.tool_calls]
+            lost = {one: ToolMessage(_LOST, tool_call_id=one, status="error") for one in calls if one not in results}
+            parts.append([message, *({**results, **lost}[one] for one in calls)])
+        elif not isinstance(message, SystemMessage | ToolMessage):
+            parts.append([message])
+    return parts
+
+
+def fitting(parts: Sequence[Sequence[AnyMessage]], most: int, count: Count) -> list[AnyMessage]:
+    """The newest of *parts* that fit, with the newest message of a person always among them.
+
+    Args:
+        parts: as :func:`turns` gives them.
+        most: tokens.
+        count: counts them.
+
+    Returns:
+        Their messages. The results of the newest call are cut where they alone are too long; a person's message that
+        is too long stays as it is.
+    """
+    asked = max((index for index, part in enumerate(parts) if isinstance(part[0], HumanMessage)), default=None)
+    kept = {} if asked is None else {asked: list(parts[asked])}
+    left = most - sum(count(part) for part in kept.values())
+    for index in range(len(parts) - 1, -1, -1):
+        if index in kept:
+            continue
+        part = list(parts[index])
+        size = count(part)
+        if size > left and index == len(parts) - 1:
+            part = _cut(part, left, size)
+            size = count(part)
+        elif size > left:
+            break
+        kept[index] = part
+        left -= size
+    return _begun([message for index in sorted(kept) for message in kept[index]])
+
+
+def _begun(messages: list[AnyMessage]) -> list[AnyMessage]:
+    """*messages* from the first one of a person on: many models take no others there."""
+    first = next((index for index, one in enumerate(messages) if isinstance(one, HumanMessage)), 0)
+    return messages[first:]
+
+
+def _cut(part: list[AnyMessage], most: int, size: int) -> list[AnyMessage]:
+    """*part* with the texts of its results as much shorter as it has more tokens than *most*."""
+    share = max(0.0, 0.8 * most / size)
+    return [
+        one.model_copy(update={"content": str(one.text)[: int(len(str(one.text)) * share)] + _CUT})
+        if isinstance(one, ToolMessage)
+        else one
+        for one in part
+    ]

@@ -1,0 +1,82 @@
+"""How the agent calls its model: the one that is set now, with what fits into its context, and not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, hook_config
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+
+from chains.tools.history import fitting, instructions, turns
+from las_langchain import ChatLAS
+from las_langchain.threads import in_thread
+
+if TYPE_CHECKING:
+    from langchain.agents.middleware.types import ModelRequest, ModelResponse
+
+_ROOM = 0.25
+"""Of the context, what is left for the answer."""
+_OVERHEAD = 100
+"""Bytes that a message counts beside its text."""
+
+
+class CurrentModel(AgentMiddleware[Any, Any, Any]):
+    """Asks the settings' model, whichever it is at that moment, with as much of the conversation as it can read."""
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """Make one call."""
+        model = ChatLAS()
+        system = _together(request.system_message, instructions(request.messages))
+        messages = await in_thread(lambda: _readable(model, system, request))
+        return await handler(request.override(model=model, system_message=system, messages=messages))
+
+
+class StepLimit(ModelCallLimitMiddleware[Any, Any]):
+    """Ends a run with a message after so many calls of the model.
+
+    Args:
+        steps: calls of one run.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(run_limit=steps)
+
+    @hook_config(can_jump_to=["end"])
+    async def abefore_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+        """End the run, if it has had its calls."""
+        change = await super().abefore_model(state, runtime)
+        if change is None or "messages" not in change:
+            return change
+        steps = "1 step" if self.run_limit == 1 else f"{self.run_limit} steps"
+        text = f"I am sorry: I could not finish this within {steps}, which is the limit here."
+        return {**change, "messages": [AIMessage(text)]}
+
+
+def _together(own: SystemMessage | None, others: str) -> SystemMessage:
+    return SystemMessage("\n\n".join(text for text in (str(own.text) if own else "", others) if text))
+
+
+def _readable(model: ChatLAS, system: SystemMessage, request: ModelRequest[Any]) -> list[AnyMessage]:
+    parts = turns(request.messages)
+    whole = [message for part in parts for message in part]
+    context = (model.profile or {}).get("max_input_tokens")
+    # No token is shorter than a byte, so most conversations need not be counted.
+    if context is None or sum(map(_bytes, whole)) < context // 2:
+        return whole
+    fixed = model.get_num_tokens_from_messages([system], request.tools)
+
+    def count(messages: Sequence[BaseMessage]) -> int:
+        return model.get_num_tokens_from_messages(list(messages))
+
+    most = int(context * (1 - _ROOM)) - fixed
+    return whole if count(whole) <= most else fitting(parts, most, count)
+
+
+def _bytes(message: BaseMessage) -> int:
+    calls = str(message.tool_calls) if isinstance(message, AIMessage) and message.tool_calls else ""
+    return len(str(message.content).encode(errors="replace")) + len(calls) + _OVERHEAD

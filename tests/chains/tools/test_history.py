@@ -1,0 +1,101 @@
+"""What of a conversation a model reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from chains.tools.history import fitting, instructions, turns
+
+
+def letters(messages: Sequence[BaseMessage]) -> int:
+    return sum(len(str(one.text)) + 1 for one in messages)
+
+
+def called(*ids: str) -> AIMessage:
+    return AIMessage("", tool_calls=[{"type": "tool_call", "id": one, "name": "f", "args": {}} for one in ids])
+
+
+def result(of: str, text: str = "4") -> ToolMessage:
+    return ToolMessage(text, tool_call_id=of)
+
+
+def shown(messages: Sequence[AnyMessage]) -> list[str]:
+    return [f"{one.type}:{one.text}" for one in messages]
+
+
+def test_a_call_stays_with_its_results_and_a_lost_one_gets_one() -> None:
+    parts = turns([HumanMessage("q"), called("a", "b"), result("b"), HumanMessage("r"), result("stray")])
+
+    assert [shown(part) for part in parts] == [
+        ["human:q"],
+        ["ai:", "tool:This call was given up before it had a result.", "tool:4"],
+        ["human:r"],
+    ]
+
+
+def test_instructions_are_taken_once() -> None:
+    messages: list[AnyMessage] = [SystemMessage("a"), HumanMessage("q"), SystemMessage("b"), SystemMessage("a")]
+
+    assert instructions(messages) == "a\n\nb"
+    assert [shown(part) for part in turns(messages)] == [["human:q"]]
+
+
+def test_the_newest_messages_are_kept() -> None:
+    parts = turns(
+        [HumanMessage("1" * 50), AIMessage("2" * 50), HumanMessage("3" * 50), AIMessage("4"), HumanMessage("5")]
+    )
+
+    assert shown(fitting(parts, 60, letters)) == [f"human:{'3' * 50}", "ai:4", "human:5"]
+    assert shown(fitting(parts, 20, letters)) == ["human:5"]
+
+
+def test_the_question_is_kept_while_its_tools_are_called() -> None:
+    steps = [message for index in range(9) for message in (called(f"{index}"), result(f"{index}", "x" * 20))]
+
+    kept = fitting(turns([HumanMessage("question"), *steps]), 60, letters)
+
+    assert kept[0].text == "question"
+    assert kept[-1] == steps[-1]
+    assert len(kept) == 5
+
+
+def test_results_that_alone_are_too_long_are_cut() -> None:
+    parts = turns([HumanMessage("question"), called("a", "b"), result("a", "x" * 5_000), result("b", "y" * 5_000)])
+
+    kept = fitting(parts, 1_000, letters)
+
+    assert letters(kept) <= 1_000
+    assert [one.type for one in kept] == ["human", "ai", "tool", "tool"]
+    assert all("[Cut here" in str(one.text) for one in kept[2:])
+
+
+MESSAGES = st.lists(
+    st.one_of(
+        st.text(max_size=30).map(HumanMessage),
+        st.text(max_size=30).map(AIMessage),
+        st.lists(st.sampled_from("abcdef"), min_size=1, max_size=3, unique=True).map(lambda ids: called(*ids)),
+        st.sampled_from("abcdef").map(result),
+    ),
+    max_size=12,
+)
+
+
+@given(MESSAGES, st.integers(1, 200))
+def test_no_call_is_ever_without_its_result(messages: list[AnyMessage], most: int) -> None:
+    kept = fitting(turns(messages), most, letters)
+
+    open_: list[str] = []
+    for message in kept:
+        if isinstance(message, ToolMessage):
+            assert open_.pop(0) == message.tool_call_id
+        else:
+            assert open_ == []
+            open_ = [str(call["id"]) for call in message.tool_calls] if isinstance(message, AIMessage) else []
+    assert open_ == []
+    people = [one for one in messages if isinstance(one, HumanMessage)]
+    if people:
+        assert people[-1] in kept
