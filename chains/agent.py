@@ -12,13 +12,18 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 
 from chains.chain import Chain
+from chains.graphs import answer_chunks
 from chains.inputs import ChatInput, chat_input, last_text
+from chains.memory import checkpointer
+from chains.memory.turns import Turns, remembered_turn
 from chains.streamed import Streamed, thread_of
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import LASSettings
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
+
+    from chains.memory.in_threads import Threads
 
     Graph = Pregel[Any, Any, Any, Any]
 
@@ -42,31 +47,32 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
     """The agent; its MCP servers are asked for their tools here."""
     from chains.tools.catalog import agent_tools
 
-    graphs = _graphs(settings, agent_tools(settings.agent))
+    threads, turns = checkpointer(settings), Turns()
+    graphs = _graphs(settings, agent_tools(settings.agent), threads)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[AIMessageChunk]:
-        from chains.graphs import answer_chunks
-
         _check(given.messages)
-        graph = graphs.forgetting if thread_of(config) is None else graphs.remembering
-        async with aclosing(answer_chunks(graph, await _state(graph, given, config), config)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        thread = thread_of(config)
+        graph = graphs.forgetting if thread is None else graphs.remembering
+        async with remembered_turn(threads, turns, thread):
+            state = await _state(graph, given, config)
+            async with aclosing(answer_chunks(graph, state, config)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     return Streamed(answer, name="agent", input_type=ChatInput, remembers=True)
 
 
-def _graphs(settings: LASSettings, tools: list[BaseTool]) -> _Graphs:
+def _graphs(settings: LASSettings, tools: list[BaseTool], threads: Threads) -> _Graphs:
     from langchain.agents.middleware import HumanInTheLoopMiddleware
 
-    from chains.memory import checkpointer
     from chains.tools.catalog import to_approve
     from chains.tools.running import Unapproved
 
     names = to_approve(tools, settings.agent.approve)
     asking: Any = {name: {"allowed_decisions": ["approve", "reject"]} for name in names}
     return _Graphs(
-        _graph(settings, tools, HumanInTheLoopMiddleware(asking), checkpointer(settings)),
+        _graph(settings, tools, HumanInTheLoopMiddleware(asking), threads),
         _graph(settings, tools, Unapproved(names), None),
     )
 

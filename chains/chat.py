@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import uuid4
 
@@ -16,7 +16,7 @@ from chains.graphs import answer_chunks
 from chains.inputs import ChatInput, chat_input
 from chains.memory import checkpointer
 from chains.memory.fitting import fitting
-from chains.memory.turns import Turns
+from chains.memory.turns import Turns, remembered_turn
 from chains.streamed import Streamed, thread_of
 from las_langchain import ChatLAS
 from las_langchain.errors import BadRequestError
@@ -98,12 +98,9 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
             reply = answer_chunks(forgetting, {"messages": given.messages}, config)
         else:
             reply = _remembered(remembering, given.messages, config)
-        async with turns.turn(thread) if thread else nullcontext(), aclosing(reply) as chunks:
+        async with remembered_turn(threads, turns, thread), aclosing(reply) as chunks:
             async for chunk in chunks:
                 yield chunk
-            if thread:
-                # Each checkpoint holds the whole conversation, and nothing goes on from any but the last.
-                await threads.aprune([thread])
 
     return Streamed(answer, name="chat", input_type=ChatInput, remembers=True)
 
@@ -113,20 +110,15 @@ async def _remembered(
 ) -> AsyncGenerator[AIMessageChunk]:
     """What is answered, remembered with *messages*, unless the model refuses them, as it then always would."""
     named = [message.model_copy(update={"id": message.id or str(uuid4())}) for message in messages]
-    config = _safe(config)
     try:
-        async with aclosing(answer_chunks(graph, {"messages": named}, config)) as chunks:
+        # Stored before the model is asked, and not meanwhile.
+        async with aclosing(answer_chunks(graph, {"messages": named}, config, durability="sync")) as chunks:
             async for chunk in chunks:
                 yield chunk
     except BadRequestError:
         removed = [RemoveMessage(id=str(message.id)) for message in named if not isinstance(message, SystemMessage)]
         await graph.aupdate_state(config, {"messages": removed}, as_node="model")
         raise
-
-
-def _safe(config: RunnableConfig) -> RunnableConfig:
-    """*config* with which LangGraph stores what was said before the model is asked, and not meanwhile."""
-    return {**config, "configurable": {**config.get("configurable", {}), "__pregel_durability": "sync"}}
 
 
 CHAIN = Chain(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -20,22 +20,28 @@ _ABOUT_THE_MODEL = ("model_name", "model_provider", "finish_reason")
 
 
 async def answer_chunks(
-    graph: Pregel[Any, Any, Any, Any], given: Any, config: RunnableConfig
+    graph: Pregel[Any, Any, Any, Any],
+    given: Any,
+    config: RunnableConfig,
+    *,
+    durability: Literal["sync", "async", "exit"] | None = None,
 ) -> AsyncGenerator[AIMessageChunk]:
     """Run *graph*, whose state has ``messages``, and yield what it says.
 
     Clients execute the tool calls that they are sent, so a call that the graph makes itself, and its result, are a line
-    of ``additional_kwargs["reasoning_content"]``. The usage is that of all model calls together. What waits for a
+    of ``additional_kwargs["reasoning_content"]``. The usage, and
+    ``response_metadata["cost"]``, are those of all model calls together. What waits for a
     person is told in the text, and in ``additional_kwargs["interrupts"]``.
 
     Args:
         graph: a compiled graph; what calls models inside its tools should have the tag ``nostream``.
         given: its input, or a ``Command``.
         config: of the run.
+        durability: when a checkpointer writes, as LangGraph says it; None: as the graph does.
     """
     answer = _Answer()
-    run = cast("AsyncGenerator[Any]", graph.astream(given, _unlimited(config), stream_mode=["messages", "updates"]))
-    async with aclosing(run) as parts:
+    run = graph.astream(given, _unlimited(config), stream_mode=["messages", "updates"], durability=durability)
+    async with aclosing(cast("AsyncGenerator[Any]", run)) as parts:
         async for mode, part in parts:
             chunks = answer.said(*part) if mode == "messages" else answer.done(part)
             for chunk in chunks:
@@ -62,8 +68,7 @@ class _Answer:
         """What to tell of a message, or of a part of one."""
         if not isinstance(message, AIMessage) or metadata.get("langgraph_node") == "tools":
             return
-        known = message.response_metadata
-        self._metadata.update({name: known[name] for name in _ABOUT_THE_MODEL if known.get(name)})
+        self._note(message)
         text, thought = str(message.text), _thought(message)
         if text and self._speaker not in (None, message.id) and not self._silent:
             text = f"\n\n{text}"
@@ -71,6 +76,12 @@ class _Answer:
             self._speaker, self._silent = message.id, False
         if text or thought or message.usage_metadata:
             yield _chunk(text, thought, usage_metadata=message.usage_metadata)
+
+    def _note(self, message: AIMessage) -> None:
+        known = message.response_metadata
+        self._metadata.update({name: known[name] for name in _ABOUT_THE_MODEL if known.get(name)})
+        if known.get("cost") is not None:
+            self._metadata["cost"] = self._metadata.get("cost", 0.0) + known["cost"]
 
     def done(self, update: Json) -> Iterator[AIMessageChunk]:
         """What to tell of the steps that are done."""

@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from las_langchain.forks import ForkAware
+
+if TYPE_CHECKING:
+    from chains.memory.in_threads import Threads
 
 
 class Turns(ForkAware):
@@ -48,3 +52,22 @@ class Turns(ForkAware):
         with self._lock:
             if self._newest.get(thread) is turn:
                 del self._newest[thread]
+
+
+@asynccontextmanager
+async def remembered_turn(threads: Threads, turns: Turns, thread: str | None) -> AsyncIterator[None]:
+    """A run of a conversation, alone in it; afterwards all but its last checkpoint are deleted.
+
+    Each checkpoint holds the whole conversation, and nothing goes on from any but the last.
+
+    Args:
+        threads: what the graph remembers by.
+        turns: of the same graph.
+        thread: the conversation; None: the run belongs to none.
+    """
+    if thread is None:
+        yield
+        return
+    async with turns.turn(thread):
+        yield
+        await threads.aprune([thread])
