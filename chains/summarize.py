@@ -42,6 +42,8 @@ _PARALLEL = 4
 _PROMPT_TOKENS = 200
 _MOST_TOKENS = 16_000
 """Tokens of a part, however much the model could take: more at once is slower, and it overlooks more."""
+_MOST_LOCAL_TOKENS = 1_000
+"""The same for the model in this process, which reads some 100 tokens a second: what waits must see that it goes on."""
 _UNLISTED = 4_096
 """Tokens that a model takes which says nothing of that; it is what Ollama gives its models."""
 
@@ -72,11 +74,13 @@ class _Room:
         text: tokens of the text.
         parallel: calls at the same time.
         max_tokens: of an answer; None: the model's own limit, as thoughts may count too.
+        streaming: whether answers are to come in pieces, so that waits are for the next piece and not for the whole.
     """
 
     text: int
     parallel: int
-    max_tokens: int | None
+    max_tokens: int | None = None
+    streaming: bool = False
 
 
 def from_messages(messages: list[BaseMessage]) -> SummarizeInput:
@@ -88,7 +92,7 @@ async def _summarize(given: SummarizeInput, config: RunnableConfig) -> AsyncGene
     if not given.text.strip():
         raise BadRequestError("text: there is nothing to summarize", param="text")
     room = _room(given)
-    model = ChatLAS(max_tokens=room.max_tokens)
+    model = ChatLAS(max_tokens=room.max_tokens, streaming=room.streaming)
 
     async def split(text: str) -> list[str]:
         # Tokenizers take a while, and the first use loads the model or litellm.
@@ -119,13 +123,13 @@ def _room(given: SummarizeInput) -> _Room:
     answer = _TOKENS_PER_WORD * max(_NOTE_WORDS, _WORDS[given.length])
     prompt = _PROMPT_TOKENS + len(given.focus) + len(given.language)
     if split_name(settings.model, settings)[0] == "local":
-        # Its calls share one context, which none may take from the others.
-        parallel = max(1, min(_PARALLEL, settings.local_parallel, most // 1_024))
-        share = most // parallel
-        return _Room(max(share // 4, share - prompt - answer), parallel, answer)
+        # It reads no faster where calls are beside each other, and all of them share its context.
+        share = most // settings.local_parallel
+        text = min(_MOST_LOCAL_TOKENS, max(share // 4, share - prompt - answer))
+        return _Room(text, 1, answer, streaming=True)
     # Tokens are counted by other tokenizers than some models have.
     share = min(most * 3 // 4, _MOST_TOKENS)
-    return _Room(max(share // 4, share - prompt - answer), _PARALLEL, None)
+    return _Room(max(share // 4, share - prompt - answer), _PARALLEL)
 
 
 def _messages(prompt: str, words: int, given: SummarizeInput, text: str) -> list[BaseMessage]:
