@@ -69,8 +69,9 @@ def test_a_large_context_is_used(
 ) -> None:
     monkeypatch.setenv("LAS_MODEL", "openai/gpt-4o")
 
-    chain.invoke({"text": paragraphs(200)})
+    upstream.enqueue(Reply(content="Rice."))
 
+    assert chain.invoke({"text": paragraphs(200)}).text == "Rice."
     assert len(upstream.requests) == 1
 
 
