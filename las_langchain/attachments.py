@@ -57,10 +57,7 @@ def image_parts(
     urls = [
         *(_address(url, where) for where, url in _named("image_url", image_url)),
         *(_image(image, where) for where, image in _named("images", images)),
-        *(
-            _data_uri(read_file(path, where, MAX_IMAGE_BYTES), where)
-            for where, path in _named("image_path", image_path)
-        ),
+        *(data_uri(read_file(path, where, MAX_IMAGE_BYTES), where) for where, path in _named("image_path", image_path)),
     ]
     if not urls:
         raise BadRequestError("image_url: expected an image, there or in images or image_path", param="image_url")
@@ -77,7 +74,7 @@ def _named(name: str, given: Any) -> list[tuple[str, Any]]:
 
 
 def _image(image: Any, where: str) -> str:
-    return _data_uri(bytes(image), where) if isinstance(image, (bytes, bytearray)) else _address(image, where)
+    return data_uri(bytes(image), where) if isinstance(image, (bytes, bytearray)) else _address(image, where)
 
 
 def _address(url: Any, where: str) -> str:
@@ -85,13 +82,14 @@ def _address(url: Any, where: str) -> str:
         raise BadRequestError(f"{where}: expected an http(s) URL or a data URI, not {type(url).__name__}", param=where)
     if url[:5].lower() == "data:":
         return _checked_data_uri(url, where)
-    if _is_web_address(url):
+    if is_web_address(url):
         return url
     # Whoever passes on a text of somebody else's must not thereby read a file of this machine.
     raise BadRequestError(f"{where}: expected an http(s) URL or a data URI; a file goes into image_path", param=where)
 
 
-def _is_web_address(url: str) -> bool:
+def is_web_address(url: str) -> bool:
+    """Whether *url* is an http(s) address."""
     if _NEVER_IN_URLS.search(url):
         return False
     try:
@@ -119,7 +117,16 @@ def _checked_data_uri(uri: str, where: str) -> str:
     return uri
 
 
-def _data_uri(content: bytes, where: str) -> str:
+def data_uri(content: bytes, where: str) -> str:
+    """The data URI of an image.
+
+    Args:
+        content: the bytes of a PNG, JPEG, GIF or WebP file.
+        where: what errors call it.
+
+    Raises:
+        BadRequestError: it is none of these, or larger than 20 MB.
+    """
     _check_size(len(content), where, MAX_IMAGE_BYTES)
     kind = _kind_of(content)
     if kind is None:

@@ -54,7 +54,7 @@ def _problem(node: Any, path: tuple[str, ...]) -> str | None:
     """What strict mode cannot express of *node*, and where."""
     where = ".".join(path) or "the schema"
     if not isinstance(node, dict):
-        return f"{where} may be anything" if node is True else None
+        return f"{where} may be {'anything' if node is True else 'nothing'}"
     if refused := next((key for key in _REFUSED if key in node), None):
         return f"{where} has {refused!r}"
     if not {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "properties"} & node.keys():

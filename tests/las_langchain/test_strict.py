@@ -209,3 +209,10 @@ def test_without_the_added_nulls_an_answer_fits_the_schema_as_it_was(properties:
     said = least(strict)
     jsonschema_rs.validate(strict, said)
     jsonschema_rs.validate(schema, without_added_nulls(said, schema))
+
+
+def test_what_can_never_be_is_no_reason_to_fail() -> None:
+    schema = {"type": "object", "properties": {"never": False, "name": {"type": "string"}}}
+    assert not can_be_strict(schema)
+    with pytest.raises(BadRequestError, match="never may be nothing"):
+        strict_schema(schema)
