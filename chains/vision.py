@@ -12,9 +12,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 from chains.chain import Chain
-from chains.fitting import OptionalJsonSchema, fitting_answer
 from chains.inputs import checked
 from chains.pictures import MOST_PICTURES, OptionalText, Picture, picture_parts
+from chains.schemas import OptionalJsonSchema, fitting_answer
 from chains.streamed import Streamed
 from las_langchain.chat_models import ChatLAS
 from las_langchain.errors import BadRequestError
