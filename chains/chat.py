@@ -13,14 +13,13 @@ from typing_extensions import TypedDict
 
 from chains.chain import Chain
 from chains.graphs import answer_chunks
+from chains.history import readable
 from chains.inputs import ChatInput, chat_input
 from chains.memory import checkpointer
-from chains.memory.fitting import fitting
 from chains.memory.turns import Turns, remembered_turn
 from chains.streamed import Streamed, thread_of
 from las_langchain import ChatLAS
 from las_langchain.errors import BadRequestError
-from las_langchain.service import get_litellm_service
 from las_langchain.settings import LASSettings
 
 if TYPE_CHECKING:
@@ -65,11 +64,10 @@ class Conversation(TypedDict):
 
 
 async def _reply(state: Conversation, config: RunnableConfig) -> dict[str, list[BaseMessage]]:
-    model, messages = ChatLAS(), list(state["messages"])
-    if not any(isinstance(message, SystemMessage) for message in messages):
-        messages.insert(0, SystemMessage(SYSTEM))
-    fits = await fitting(model, messages, get_litellm_service().settings)
-    return {"messages": [await model.ainvoke(fits, config)]}
+    model, messages = ChatLAS(), state["messages"]
+    system = [message for message in messages if isinstance(message, SystemMessage)] or [SystemMessage(SYSTEM)]
+    prompt = [*system, *await readable(model, system, messages)]
+    return {"messages": [await model.ainvoke(prompt, config)]}
 
 
 def _graph(threads: Threads) -> Graph:

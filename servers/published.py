@@ -173,19 +173,26 @@ def _as_model(name: str, kind: Any) -> type[BaseModel]:
 
 
 def _prefilled(model: Any) -> type[BaseModel]:
-    """*model* with a JSON schema for a form whose fields begin with their first example; the page knows defaults."""
+    """*model* with a JSON schema for a form that begins with its first example; the page knows defaults."""
 
     class Page(model):  # type: ignore[misc]
         @classmethod
         def model_json_schema(cls, *args: Any, **kwargs: Any) -> Any:
             schema = _without_null(model.model_json_schema(*args, **kwargs))
-            for field in schema.get("properties", {}).values():
-                # A conversation begins with an empty message already.
-                if field.get("examples") and "extra" not in field:
-                    field["default"] = field["examples"][0]
+            examples = {**_examples_of_fields(schema), **(schema.get("examples") or [{}])[0]}
+            for name, example in examples.items():
+                schema["properties"][name]["default"] = example
             return schema
 
     return cast("type[BaseModel]", Page)
+
+
+def _examples_of_fields(schema: Any) -> dict[str, Any]:
+    fields = {name: schema["properties"][name] for name in schema.get("required", ())}
+    # A conversation begins with an empty message already.
+    return {
+        name: field["examples"][0] for name, field in fields.items() if field.get("examples") and "extra" not in field
+    }
 
 
 def _without_null(schema: Any) -> Any:

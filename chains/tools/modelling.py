@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, hook_config
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, SystemMessage
 
-from chains.tools.history import fitting, instructions, turns
+from chains.history import instructions, readable
 from las_langchain import ChatLAS
-from las_langchain.threads import in_thread
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse
-
-_ROOM = 0.25
-"""Of the context, what is left for the answer."""
-_OVERHEAD = 100
-"""Bytes that a message counts beside its text."""
 
 
 class CurrentModel(AgentMiddleware[Any, Any, Any]):
@@ -32,7 +26,7 @@ class CurrentModel(AgentMiddleware[Any, Any, Any]):
         """Make one call."""
         model = ChatLAS()
         system = _together(request.system_message, instructions(request.messages))
-        messages = await in_thread(lambda: _readable(model, system, request))
+        messages = await readable(model, [system], request.messages, request.tools)
         return await handler(request.override(model=model, system_message=system, messages=messages))
 
 
@@ -59,24 +53,3 @@ class StepLimit(ModelCallLimitMiddleware[Any, Any]):
 
 def _together(own: SystemMessage | None, others: str) -> SystemMessage:
     return SystemMessage("\n\n".join(text for text in (str(own.text) if own else "", others) if text))
-
-
-def _readable(model: ChatLAS, system: SystemMessage, request: ModelRequest[Any]) -> list[AnyMessage]:
-    parts = turns(request.messages)
-    whole = [message for part in parts for message in part]
-    context = (model.profile or {}).get("max_input_tokens")
-    # No token is shorter than a byte, so most conversations need not be counted.
-    if context is None or sum(map(_bytes, whole)) < context // 2:
-        return whole
-    fixed = model.get_num_tokens_from_messages([system], request.tools)
-
-    def count(messages: Sequence[BaseMessage]) -> int:
-        return model.get_num_tokens_from_messages(list(messages))
-
-    most = int(context * (1 - _ROOM)) - fixed
-    return whole if count(whole) <= most else fitting(parts, most, count)
-
-
-def _bytes(message: BaseMessage) -> int:
-    calls = str(message.tool_calls) if isinstance(message, AIMessage) and message.tool_calls else ""
-    return len(str(message.content).encode(errors="replace")) + len(calls) + _OVERHEAD

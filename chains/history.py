@@ -3,13 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from las_langchain.threads import in_thread
+
+if TYPE_CHECKING:
+    from las_langchain import ChatLAS
 
 Count = Callable[[Sequence[BaseMessage]], int]
 
 _LOST = "This call was given up before it had a result."
 _CUT = "\n[Cut here: the conversation is too long.]"
+_ANSWER_SHARE = 4
+"""An answer gets this fraction of the context at most."""
+_OVERHEAD = 100
+"""Bytes that a message counts beside its text."""
+
+
+async def readable(
+    model: ChatLAS, system: Sequence[BaseMessage], messages: Sequence[AnyMessage], tools: Sequence[Any] = ()
+) -> list[AnyMessage]:
+    """As much of *messages*, without system messages, as *model* can read after *system*; the newest first.
+
+    What a person said last is there even if it is too long by itself: the model says so then. A model of unknown
+    context gets everything.
+
+    Args:
+        model: which is to read them.
+        system: what stands before them.
+        messages: the conversation.
+        tools: what the model may call.
+    """
+    parts = turns(messages)
+    whole = [message for part in parts for message in part]
+    profile = model.profile or {}
+    context = profile.get("max_input_tokens")
+    # No token is shorter than a byte, so most conversations need not be counted.
+    if context is None or sum(map(_bytes, whole)) < context // 2:
+        return whole
+    answer = min(profile.get("max_output_tokens") or context, context // _ANSWER_SHARE)
+
+    def cut() -> list[AnyMessage]:
+        fixed = model.get_num_tokens_from_messages(list(system), tools) if system or tools else 0
+        most = context - answer - fixed
+        return whole if _count(model, whole) <= most else fitting(parts, most, lambda some: _count(model, some))
+
+    return await in_thread(cut)
+
+
+def _count(model: ChatLAS, messages: Sequence[BaseMessage]) -> int:
+    return model.get_num_tokens_from_messages(list(messages))
+
+
+def _bytes(message: BaseMessage) -> int:
+    calls = str(message.tool_calls) if isinstance(message, AIMessage) and message.tool_calls else ""
+    return len(str(message.content).encode(errors="replace")) + len(calls) + _OVERHEAD
 
 
 def instructions(messages: Sequence[AnyMessage]) -> str:

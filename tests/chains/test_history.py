@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from chains.tools.history import fitting, instructions, turns
+from chains.history import fitting, instructions, turns
 
 
 def letters(messages: Sequence[BaseMessage]) -> int:
