@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from chains.history import fitting, instructions, turns
+from chains.history import fitting, instructions, readable, turns
+from las_langchain import ChatLAS
 
 
 def letters(messages: Sequence[BaseMessage]) -> int:
@@ -99,3 +101,55 @@ def test_no_call_is_ever_without_its_result(messages: list[AnyMessage], most: in
     people = [one for one in messages if isinstance(one, HumanMessage)]
     if people:
         assert people[-1] in kept
+
+
+async def prompt(model: ChatLAS, asked: list[AnyMessage]) -> list[AnyMessage]:
+    """What the model is sent of *asked*."""
+    system: list[AnyMessage] = [message for message in asked if isinstance(message, SystemMessage)]
+    return [*system, *await readable(model, system, asked)]
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embedded model of a small context."""
+    monkeypatch.setenv("LAS_LOCAL_CONTEXT", "400")
+
+
+@pytest.mark.usefixtures("_small")
+async def test_the_newest_turns_are_kept() -> None:
+    model = ChatLAS()
+    turns = [message for n in range(40) for message in (HumanMessage(f"Question {n}?"), AIMessage(f"Answer {n}."))]
+    asked = [SystemMessage("Be brief."), *turns, HumanMessage("And now?")]
+
+    kept = await prompt(model, asked)
+
+    assert kept[0] == asked[0]
+    assert kept[1].type == "human"
+    assert kept[1:] == asked[-len(kept) + 1 :]
+    assert 200 < model.get_num_tokens_from_messages(kept) <= 300
+
+
+@pytest.mark.usefixtures("_small")
+async def test_a_call_and_its_result_stay_together() -> None:
+    call = AIMessage("", tool_calls=[{"name": "read", "args": {"file": "x"}, "id": "c"}])
+    turn = [HumanMessage("Read it"), call, ToolMessage("word " * 60, tool_call_id="c"), AIMessage("Done.")]
+    for extra in range(1, 200, 25):
+        asked = [*turn, HumanMessage("more " * extra), AIMessage("Yes."), HumanMessage("Then?")]
+        kept = await prompt(ChatLAS(), [HumanMessage("word " * 250), *asked])
+        results = [message for message in kept if message.type == "tool"]
+        assert kept[0].type == "human"
+        assert bool(results) == (call in kept)
+
+
+@pytest.mark.usefixtures("_small")
+async def test_what_is_too_long_alone_is_sent_as_it_is() -> None:
+    asked = [SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage("word " * 1000)]
+
+    assert await prompt(ChatLAS(), asked) == [asked[0], asked[-1]]
+
+
+@pytest.mark.usefixtures("upstream", "_small")
+async def test_a_model_of_unknown_context_gets_everything() -> None:
+    asked = [HumanMessage("word " * 1000), AIMessage("Yes"), HumanMessage("Then?")]
+
+    assert await prompt(ChatLAS(model="openai/fake-model"), asked) == asked

@@ -5,14 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-
-from chains.memory.fitting import fitting
 from chains.memory.turns import Turns
-from las_langchain import ChatLAS
-from las_langchain.service import get_litellm_service
-from las_langchain.settings import LASSettings
 
 # Turns
 
@@ -70,50 +63,3 @@ def test_turns_in_several_event_loops() -> None:
             done.result()
 
     assert most == 1
-
-
-# What fits a model
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> LASSettings:
-    """Settings with an embedded model of a small context."""
-    monkeypatch.setenv("LAS_LOCAL_CONTEXT", "400")
-    return get_litellm_service().settings
-
-
-async def test_the_newest_turns_are_kept(small: LASSettings) -> None:
-    model = ChatLAS()
-    turns = [message for n in range(40) for message in (HumanMessage(f"Question {n}?"), AIMessage(f"Answer {n}."))]
-    asked = [SystemMessage("Be brief."), *turns, HumanMessage("And now?")]
-
-    kept = await fitting(model, asked, small)
-
-    assert kept[0] == asked[0]
-    assert kept[1].type == "human"
-    assert kept[1:] == asked[-len(kept) + 1 :]
-    assert 200 < model.get_num_tokens_from_messages(kept) <= 300
-
-
-async def test_a_call_and_its_result_stay_together(small: LASSettings) -> None:
-    call = AIMessage("", tool_calls=[{"name": "read", "args": {"file": "x"}, "id": "c"}])
-    turn = [HumanMessage("Read it"), call, ToolMessage("word " * 60, tool_call_id="c"), AIMessage("Done.")]
-    for extra in range(1, 200, 25):
-        asked = [*turn, HumanMessage("more " * extra), AIMessage("Yes."), HumanMessage("Then?")]
-        kept = await fitting(ChatLAS(), [HumanMessage("word " * 250), *asked], small)
-        results = [message for message in kept if message.type == "tool"]
-        assert kept[0].type == "human"
-        assert bool(results) == (call in kept)
-
-
-async def test_what_is_too_long_alone_is_sent_as_it_is(small: LASSettings) -> None:
-    asked = [SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage("word " * 1000)]
-
-    assert await fitting(ChatLAS(), asked, small) == [asked[0], asked[-1]]
-
-
-@pytest.mark.usefixtures("upstream")
-async def test_a_model_of_unknown_context_gets_everything(small: LASSettings) -> None:
-    asked = [HumanMessage("word " * 1000), AIMessage("Yes"), HumanMessage("Then?")]
-
-    assert await fitting(ChatLAS(model="openai/fake-model"), asked, small) == asked
