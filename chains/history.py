@@ -18,6 +18,8 @@ _LOST = "This call was given up before it had a result."
 _CUT = "\n[Cut here: the conversation is too long.]"
 _ANSWER_SHARE = 4
 """An answer gets this fraction of the context at most."""
+_MARKUP = 6
+"""Tokens of a message of one sign."""
 _OVERHEAD = 100
 """Bytes that a message counts beside its text."""
 
@@ -48,7 +50,11 @@ async def readable(
     def cut() -> list[AnyMessage]:
         fixed = model.get_num_tokens_from_messages(list(system), tools) if system or tools else 0
         most = context - answer - fixed
-        return whole if _count(model, whole) <= most else fitting(parts, most, lambda some: _count(model, some))
+        if _count(model, whole) <= most:
+            return whole
+        # Templates begin a prompt with words of their own, which are counted once and not with each part.
+        around = _count(model, [HumanMessage(".")]) - _MARKUP
+        return fitting(parts, most - around, lambda some: _count(model, some) - around)
 
     return await in_thread(cut)
 
