@@ -18,8 +18,8 @@ _LOST = "This call was given up before it had a result."
 _CUT = "\n[Cut here: the conversation is too long.]"
 _ANSWER_SHARE = 4
 """An answer gets this fraction of the context at most."""
-_MARKUP = 6
-"""Tokens of a message of one sign."""
+_PROBE = 5
+"""Tokens of a message of one sign, or fewer."""
 _OVERHEAD = 100
 """Bytes that a message counts beside its text."""
 
@@ -52,9 +52,10 @@ async def readable(
         most = context - answer - fixed
         if _count(model, whole) <= most:
             return whole
-        # Templates begin a prompt with words of their own, which are counted once and not with each part.
-        around = _count(model, [HumanMessage(".")]) - _MARKUP
-        return fitting(parts, most - around, lambda some: _count(model, some) - around)
+        # Templates begin and end a prompt with words of their own, which are counted once and not with each part.
+        probe = HumanMessage(".")
+        base = _count(model, [probe])
+        return fitting(parts, most - base + _PROBE, lambda some: _count(model, [*some, probe]) - base)
 
     return await in_thread(cut)
 
