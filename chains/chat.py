@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     Graph = CompiledStateGraph[Any, Any, Any, Any]
 
-SYSTEM = "You are a helpful assistant. Answer briefly and plainly, and say so when you do not know."
-"""What the model is told where the caller has no system message."""
+SYSTEM = "You are a helpful AI assistant."
+"""What the model is told where the caller has no system message. Longer ones mislead small models."""
 
 
 def continued(earlier: list[BaseMessage], new: list[BaseMessage]) -> list[BaseMessage]:

@@ -44,7 +44,7 @@ def opened(running: Browser, address: str, picture: str) -> Iterator[Page]:
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("response", lambda response: errors.append(response.url) if response.status >= 400 else None)
     try:
-        page.goto(address)
+        page.goto(address, wait_until="networkidle")
         yield page
     finally:
         ARTIFACTS.mkdir(exist_ok=True)

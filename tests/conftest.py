@@ -18,7 +18,8 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 # Tests run side by side: two threads that wait for each other on a core that others use are far slower than one.
 os.environ["LAS_LOCAL_BATCH_THREADS"] = "1"
 
-from las_langchain.service import SHARED, LiteLLMService
+from chains.documents.ingest import Ingestion
+from las_langchain.service import SHARED, LiteLLMService, using
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED
 from las_langchain.usage.ledger import FILE
@@ -31,7 +32,7 @@ hypothesis.settings.register_profile("las", deadline=None)
 hypothesis.settings.load_profile("las")
 
 ROOT = Path(__file__).parent.parent
-USER_CHAINS = ("joke", "both", "configurable", "agent", "whole", "fields", "broken", "slow", "graph", "no_chain")
+USER_CHAINS = ("joke", "both", "configurable", "clerk", "whole", "fields", "broken", "slow", "graph", "no_chain")
 """Those of ``tests/user_chains.py`` that are named in ``las.toml``."""
 UPSTREAM_KEY = "sk-upstream-secret-0123456789"
 
@@ -222,8 +223,20 @@ def chain_data(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def documents(chain_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of documents that :func:`chain_server` has read."""
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "kettle.md").write_text("The Zephyr kettle boils a litre in two minutes. Its guarantee is three years.\n")
+    (folder / "rules.md").write_text("Members of the Thursday club bring cake, and leave their hats at the door.\n")
+    settings = LASSettings(data_dir=chain_data)
+    with using(LiteLLMService(settings)):
+        Ingestion(settings).run([folder])
+    return folder
+
+
+@pytest.fixture(scope="session")
 def _chain_server(
-    chain_data: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI
+    chain_data: Path, documents: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("chain-server")
     named = "\n".join(f'{name} = "tests.user_chains:{name}"' for name in USER_CHAINS)

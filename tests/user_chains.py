@@ -30,7 +30,7 @@ def weather(city: str) -> str:
     return f"It is sunny in {city}."
 
 
-agent = create_agent(model, [weather], checkpointer=InMemorySaver())
+clerk = create_agent(model, [weather], checkpointer=InMemorySaver())
 """A raw graph, as it comes from LangChain."""
 
 

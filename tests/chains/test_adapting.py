@@ -47,7 +47,7 @@ def run(chain: Chain, given: Any, **configurable: Any) -> Any:
     [
         (user_chains.model, {"messages": CHAT}),
         (user_chains.joke, {"topic": "cats"}),
-        (user_chains.agent, {"messages": CHAT}),
+        (user_chains.clerk, {"messages": CHAT}),
         (lambda text: text, "cats"),
         (user_chains.model.with_fallbacks([user_chains.model]), CHAT),
         (user_chains.model.bind(stop=["x"]), CHAT),

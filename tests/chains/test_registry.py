@@ -45,7 +45,7 @@ def test_the_built_in_ones_are_there(service: LiteLLMService) -> None:
 
 
 def test_references_and_settings_are_published(service: LiteLLMService) -> None:
-    settings = LASSettings(chains={"mine": f"{USERS}:joke", "chat": f"{USERS}:agent"})
+    settings = LASSettings(chains={"mine": f"{USERS}:joke", "chat": f"{USERS}:clerk"})
     registry = ChainRegistry(LiteLLMService(settings), [f"{USERS}:model"])
     assert registry.names == [*BUILT_IN, "mine", "model"]
     assert registry.chain("mine").title == "RunnableSequence"

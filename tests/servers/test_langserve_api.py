@@ -72,7 +72,7 @@ class TestWhatLangServeGetsWrong:
         upstream.enqueue(
             Reply(tool_calls=[ToolCall("weather", {"city": "Paris"})]), Reply(chunks=["It ", "is ", "sunny."])
         )
-        chunks = streamed(http, "/agent/stream", {"input": HELLO})
+        chunks = streamed(http, "/clerk/stream", {"input": HELLO})
         assert [chunk["content"] for chunk in chunks if chunk["content"]] == ["It ", "is ", "sunny."]
         assert not any(chunk["tool_call_chunks"] for chunk in chunks)
         steps = "".join(chunk["additional_kwargs"].get("reasoning_content", "") for chunk in chunks)
@@ -80,29 +80,29 @@ class TestWhatLangServeGetsWrong:
 
     def test_a_thread_is_remembered(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         config = {"configurable": {"thread_id": "remembered"}}
-        post(http, "/agent/invoke", {"input": HELLO, "config": config})
-        post(http, "/agent/invoke", {"input": HELLO, "config": config})
+        post(http, "/clerk/invoke", {"input": HELLO, "config": config})
+        post(http, "/clerk/invoke", {"input": HELLO, "config": config})
         roles = [message["role"] for message in upstream.requests[-1].body["messages"]]
         assert roles == ["user", "assistant", "user"]
 
     def test_without_a_thread_nothing_is(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
-        post(http, "/agent/invoke", {"input": HELLO})
-        post(http, "/agent/invoke", {"input": HELLO, "config": {"configurable": {"thread_id": ""}}})
+        post(http, "/clerk/invoke", {"input": HELLO})
+        post(http, "/clerk/invoke", {"input": HELLO, "config": {"configurable": {"thread_id": ""}}})
         assert len(upstream.requests[-1].body["messages"]) == 1
 
     def test_a_thread_of_another_key_is_not_visible(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         body = {"input": HELLO, "config": {"configurable": {"thread_id": "shared"}}}
         for key in ("alice", "bob", ""):
-            post(http, "/agent/invoke", body, headers={"authorization": f"Bearer {key}"} if key else {})
+            post(http, "/clerk/invoke", body, headers={"authorization": f"Bearer {key}"} if key else {})
             assert len(upstream.requests[-1].body["messages"]) == 1
-        post(http, "/agent/batch", {"inputs": [HELLO], "config": [body["config"]]}, headers={"x-api-key": "carol"})
+        post(http, "/clerk/batch", {"inputs": [HELLO], "config": [body["config"]]}, headers={"x-api-key": "carol"})
         assert len(upstream.requests[-1].body["messages"]) == 1
-        streamed(http, "/agent/stream_log", body, headers={"authorization": "Bearer dave"})
+        streamed(http, "/clerk/stream_log", body, headers={"authorization": "Bearer dave"})
         assert len(upstream.requests[-1].body["messages"]) == 1
-        post(http, "/agent/invoke", body, headers={"authorization": "Bearer alice"})
+        post(http, "/clerk/invoke", body, headers={"authorization": "Bearer alice"})
         assert len(upstream.requests[-1].body["messages"]) == 3
 
-    @pytest.mark.parametrize("chain", ["agent", "model"])
+    @pytest.mark.parametrize("chain", ["clerk", "model"])
     def test_roles_are_kept(self, http: httpx.Client, upstream: FakeOpenAI, chain: str) -> None:
         said = [
             {"role": "system", "content": "Be brief."},
@@ -121,7 +121,7 @@ class TestWhatLangServeGetsWrong:
             {"role": "assistant", "content": None, "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "c1", "content": "sunny"},
         ]
-        post(http, "/agent/invoke", {"input": {"messages": said}})
+        post(http, "/clerk/invoke", {"input": {"messages": said}})
         assert upstream.requests[-1].body["messages"][1]["tool_calls"][0]["function"]["name"] == "weather"
 
     def test_what_a_runnable_says_of_its_output_need_not_be_true(self, http: httpx.Client) -> None:
@@ -158,7 +158,7 @@ class TestWhatLangServeGetsWrong:
         assert "connection" in data["message"].lower()
 
     def test_an_error_before_the_first_chunk_has_a_status(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
-        for path in ("/model/invoke", "/model/stream", "/agent/stream"):
+        for path in ("/model/invoke", "/model/stream", "/clerk/stream"):
             upstream.enqueue(*[Reply(status=401)] * 3)
             response = http.post(path, json={"input": HELLO})
             assert response.status_code == 401, response.text
@@ -166,25 +166,25 @@ class TestWhatLangServeGetsWrong:
             upstream.reset()
 
     def test_the_pages_find_their_files(self, http: httpx.Client) -> None:
-        for page in ("/agent/playground/", "/agent/chat/playground/", "/agent/c/N4XyA/playground/"):
+        for page in ("/clerk/playground/", "/clerk/chat/playground/", "/clerk/c/N4XyA/playground/"):
             html = http.get(page).text
             (script,) = [part for part in html.split('"') if part.endswith(".js")]
             assert http.get(f"http://{http.base_url.host}:{http.base_url.port}{script}").status_code == 200
 
     def test_the_chat_page_is_told_of_messages_as_it_knows_them(self, http: httpx.Client) -> None:
-        schema = http.get("/agent/chat/c/N4XyA/output_schema").json()
+        schema = http.get("/clerk/chat/c/N4XyA/output_schema").json()
         kinds = schema["$defs"]["AIMessage"]["properties"]["type"]
         assert {"const": "ai", "enum": ["ai"]}.items() <= kinds.items()
         assert "anyOf" in schema
-        assert list(http.get("/agent/chat/c/N4XyA/input_schema").json()["properties"]) == ["messages"]
+        assert list(http.get("/clerk/chat/c/N4XyA/input_schema").json()["properties"]) == ["messages"]
         assert http.get("/joke/chat/playground/").status_code == 404
 
     def test_no_page_is_told_of_null(self, http: httpx.Client) -> None:
         assert '"null"' in http.get("/graph/input_schema").text
         assert '"null"' not in http.get("/graph/c/N4XyA/input_schema").text
-        assert '"null"' not in http.get("/agent/config_schema").text
+        assert '"null"' not in http.get("/clerk/config_schema").text
 
-    @pytest.mark.parametrize("path", ["/agent/invoke", "/agent/stream", "/joke/invoke", "/joke/stream_events"])
+    @pytest.mark.parametrize("path", ["/clerk/invoke", "/clerk/stream", "/joke/invoke", "/joke/stream_events"])
     def test_a_run_ends_with_its_client(self, http: httpx.Client, upstream: FakeOpenAI, path: str) -> None:
         upstream.enqueue(Reply(chunks=["a "] * 1000, chunk_delay=0.02))
         given = {"topic": "cats"} if "joke" in path else HELLO
@@ -214,42 +214,42 @@ def test_calls_are_the_chains_in_the_ledger(chain_server: Server, http: httpx.Cl
         rows = httpx.get(path, params={"by": "chain"}, trust_env=False).json()["rows"]
         return sum(row["calls"] for row in rows if row["group"] == chain)
 
-    before = calls("joke"), calls("agent")
+    before = calls("joke"), calls("clerk")
     upstream.enqueue(Reply(tool_calls=[ToolCall("weather", {"city": "Rome"})]), Reply(content="Sunny."))
-    post(http, "/agent/invoke", {"input": HELLO})
+    post(http, "/clerk/invoke", {"input": HELLO})
     streamed(http, "/joke/stream", {"input": {"topic": "cats"}})
-    assert (calls("joke"), calls("agent")) == (before[0] + 1, before[1] + 2)
+    assert (calls("joke"), calls("clerk")) == (before[0] + 1, before[1] + 2)
 
 
 class TestWhatClientsMaySend:
     @pytest.mark.parametrize(
         ("path", "body", "param"),
         [
-            ("/agent/invoke", {}, "input"),
-            ("/agent/batch", {"input": HELLO}, "input"),
-            ("/agent/batch", {"inputs": HELLO}, "inputs"),
-            ("/agent/batch", {"inputs": [HELLO], "config": [{}, {}]}, "config"),
-            ("/agent/invoke", {"input": {"messages": []}}, "messages"),
-            ("/agent/invoke", {"input": {"messages": [{"role": "wizard", "content": "x"}]}}, "messages"),
-            ("/agent/invoke", {"input": {"messages": [7]}}, "messages"),
-            ("/agent/invoke", {"input": {"messages": "hello"}}, "messages"),
-            ("/agent/invoke", {"input": None}, "input"),
-            ("/agent/invoke", {"input": {**HELLO, "massages": []}}, "massages"),
+            ("/clerk/invoke", {}, "input"),
+            ("/clerk/batch", {"input": HELLO}, "input"),
+            ("/clerk/batch", {"inputs": HELLO}, "inputs"),
+            ("/clerk/batch", {"inputs": [HELLO], "config": [{}, {}]}, "config"),
+            ("/clerk/invoke", {"input": {"messages": []}}, "messages"),
+            ("/clerk/invoke", {"input": {"messages": [{"role": "wizard", "content": "x"}]}}, "messages"),
+            ("/clerk/invoke", {"input": {"messages": [7]}}, "messages"),
+            ("/clerk/invoke", {"input": {"messages": "hello"}}, "messages"),
+            ("/clerk/invoke", {"input": None}, "input"),
+            ("/clerk/invoke", {"input": {**HELLO, "massages": []}}, "massages"),
             ("/joke/invoke", {"input": {}}, "topic"),
-            ("/agent/invoke", {"input": HELLO, "kwargs": {"stop": ["a"]}}, "kwargs"),
-            ("/agent/invoke", {"input": HELLO, "config": 7}, "config"),
-            ("/agent/invoke", {"input": HELLO, "config": {"configurable": []}}, "config"),
-            ("/agent/invoke", {"input": HELLO, "config": {"configurable": {"thread": "x"}}}, "thread"),
-            ("/agent/invoke", {"input": HELLO, "config": {"configurable": {"thread_id": 7}}}, "thread_id"),
-            ("/agent/invoke", {"input": HELLO, "config": {"configurable": {"thread_id": "x" * 201}}}, "thread_id"),
+            ("/clerk/invoke", {"input": HELLO, "kwargs": {"stop": ["a"]}}, "kwargs"),
+            ("/clerk/invoke", {"input": HELLO, "config": 7}, "config"),
+            ("/clerk/invoke", {"input": HELLO, "config": {"configurable": []}}, "config"),
+            ("/clerk/invoke", {"input": HELLO, "config": {"configurable": {"thread": "x"}}}, "thread"),
+            ("/clerk/invoke", {"input": HELLO, "config": {"configurable": {"thread_id": 7}}}, "thread_id"),
+            ("/clerk/invoke", {"input": HELLO, "config": {"configurable": {"thread_id": "x" * 201}}}, "thread_id"),
             ("/joke/invoke", {"input": {"topic": "x"}, "config": {"configurable": {"thread_id": "x"}}}, "thread_id"),
             (
                 "/configurable/invoke",
                 {"input": HELLO, "config": {"configurable": {"api_base": "http://evil"}}},
                 "api_base",
             ),
-            ("/agent/stream_events", {"input": HELLO, "version": "v1"}, "version"),
-            ("/agent/stream_log", {"input": HELLO, "include_nams": []}, "include_nams"),
+            ("/clerk/stream_events", {"input": HELLO, "version": "v1"}, "version"),
+            ("/clerk/stream_log", {"input": HELLO, "include_nams": []}, "include_nams"),
         ],
     )
     def test_what_is_wrong_is_named(self, http: httpx.Client, path: str, body: Json, param: str) -> None:
@@ -258,11 +258,11 @@ class TestWhatClientsMaySend:
         assert response.json()["error"]["param"] == param
 
     def test_a_nearly_right_name_is_hinted_at(self, http: httpx.Client) -> None:
-        response = http.post("/agnt/invoke", json={"input": HELLO})
+        response = http.post("/clrk/invoke", json={"input": HELLO})
         assert response.status_code == 404
-        assert "did you mean 'agent'" in response.json()["error"]["message"]
+        assert "did you mean 'clerk'" in response.json()["error"]["message"]
 
-    @pytest.mark.parametrize("name", ["..%2f..", "x" * 5000, "%00", "ünïcode", "agent%20"])
+    @pytest.mark.parametrize("name", ["..%2f..", "x" * 5000, "%00", "ünïcode", "clerk%20"])
     def test_unknown_chains(self, http: httpx.Client, name: str) -> None:
         for path in ("invoke", "playground/", "input_schema"):
             response = (
@@ -275,19 +275,19 @@ class TestWhatClientsMaySend:
         "file", ["..%2f..%2fserver.py", "../../server.py", "assets/../../../server.py", "nothing.js"]
     )
     def test_the_pages_have_no_other_files(self, http: httpx.Client, file: str) -> None:
-        response = http.get(f"/agent/playground/{file}")
+        response = http.get(f"/clerk/playground/{file}")
         assert response.status_code in (404, 400)
         assert "import" not in response.text
 
     def test_only_json(self, http: httpx.Client) -> None:
         body = json.dumps({"input": HELLO})
-        assert http.post("/agent/invoke", content=body, headers={"content-type": "text/plain"}).status_code == 415
+        assert http.post("/clerk/invoke", content=body, headers={"content-type": "text/plain"}).status_code == 415
         for wrong in ("{", "[]", '{"input": NaN}', ""):
-            response = http.post("/agent/invoke", content=wrong, headers={"content-type": "application/json"})
+            response = http.post("/clerk/invoke", content=wrong, headers={"content-type": "application/json"})
             assert response.status_code == 400
 
     def test_too_much_at_once(self, http: httpx.Client) -> None:
-        assert http.post("/agent/invoke", json={"input": "x" * 1_100_000}).status_code == 413
+        assert http.post("/clerk/invoke", json={"input": "x" * 1_100_000}).status_code == 413
         response = http.post("/whole/batch", json={"inputs": ["x"] * (MOST_INPUTS + 1)})
         assert response.status_code == 400
         assert "several batches" in response.json()["error"]["message"]
@@ -312,29 +312,29 @@ class TestRemoteRunnable:
     def test_sync(self, remote: Any) -> None:
         assert remote("joke").invoke({"topic": "cats"})
         said = [HumanMessage("hello")]
-        answer = remote("agent").invoke({"messages": said})
+        answer = remote("clerk").invoke({"messages": said})
         assert isinstance(answer, AIMessage)
         assert remote("model").batch([{"messages": said}, {"messages": said}])[1].content == answer.content
-        chunks = list(remote("agent").stream({"messages": said}))
+        chunks = list(remote("clerk").stream({"messages": said}))
         assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
         assert "".join(chunk.content for chunk in chunks) == answer.content
 
     async def test_async(self, remote: Any) -> None:
         said = {"messages": [HumanMessage("hello")]}
-        answer = await remote("agent").ainvoke(said, {"configurable": {"thread_id": "remote"}, "tags": ["mine"]})
-        assert (await remote("agent").abatch([said, said]))[0].content == answer.content
-        assert "".join([chunk.content async for chunk in remote("agent").astream(said)]) == answer.content
-        names = [event["event"] async for event in remote("agent").astream_events(said, version="v2")]
+        answer = await remote("clerk").ainvoke(said, {"configurable": {"thread_id": "remote"}, "tags": ["mine"]})
+        assert (await remote("clerk").abatch([said, said]))[0].content == answer.content
+        assert "".join([chunk.content async for chunk in remote("clerk").astream(said)]) == answer.content
+        names = [event["event"] async for event in remote("clerk").astream_events(said, version="v2")]
         assert {"on_chain_start", "on_chat_model_stream", "on_chain_end"} <= set(names)
-        patches = [patch async for patch in remote("agent").astream_log(said)]
+        patches = [patch async for patch in remote("clerk").astream_log(said)]
         assert len(patches) > 3
 
 
 class TestTheList:
     def test_it_says_what_there_is(self, http: httpx.Client) -> None:
         listed = {chain["name"]: chain for chain in http.get(f"{http.base_url}".rstrip("/")).json()["chains"]}
-        assert listed["agent"]["chat_playground"] == "/chains/agent/chat/playground/"
-        assert listed["agent"]["remembers"] is True
+        assert listed["clerk"]["chat_playground"] == "/chains/clerk/chat/playground/"
+        assert listed["clerk"]["remembers"] is True
         assert listed["joke"]["chat_playground"] is None
         assert listed["joke"]["model"] == "chains/joke"
         assert listed["model"]["error"] is None
@@ -352,5 +352,5 @@ class TestTheList:
         assert "missing" in response.json()["error"]["message"]
 
     def test_a_page_leads_on(self, http: httpx.Client) -> None:
-        assert http.get("/agent").headers["location"] == "/chains/agent/playground/"
-        assert http.get("/agent/playground").headers["location"].endswith("/chains/agent/playground/")
+        assert http.get("/clerk").headers["location"] == "/chains/clerk/playground/"
+        assert http.get("/clerk/playground").headers["location"].endswith("/chains/clerk/playground/")
