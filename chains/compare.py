@@ -90,9 +90,14 @@ async def _result(model: str, given: CompareInput, config: RunnableConfig) -> Mo
         result = await _answered(model, given, config, began)
     except Exception as error:  # One model's failure, of whatever kind, is no other's.
         reason = error.message if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
-        result = ModelResult(model=model, error=masked(_line(reason)), seconds=time.perf_counter() - began)
+        result = ModelResult(model=model, error=masked(_line(reason)), seconds=_since(began))
     await adispatch_custom_event(EVENT, result.model_dump(), config=config)
     return result
+
+
+def _since(began: float) -> float:
+    """Seconds, no finer than they mean anything."""
+    return round(time.perf_counter() - began, 3)
 
 
 async def _prepare(model: str) -> None:
@@ -114,9 +119,9 @@ async def _answered(model: str, given: CompareInput, config: RunnableConfig, beg
     async with aclosing(_chunks(chat_model, messages, config)) as chunks:
         async for chunk in chunks:
             if first is None and chunk.text:
-                first = time.perf_counter() - began
+                first = _since(began)
             whole += chunk
-    return _measured(model, whole, time.perf_counter() - began, first)
+    return _measured(model, whole, _since(began), first)
 
 
 async def _chunks(
