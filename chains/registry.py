@@ -25,15 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUILT_IN = ("chat", "rag", "agent", "extract", "summarize", "vision", "compare")
-_PACKAGES = (
-    "langchain",
-    "langgraph",
-    "langgraph.checkpoint.sqlite",
-    "langchain_text_splitters",
-    "pypdf",
-    "bs4",
-    "numpy",
-)
+_PACKAGES = ("langchain", "langgraph", "langchain_mcp_adapters", "langchain_text_splitters", "pypdf", "bs4", "numpy")
 _LONGEST_REASON = 300
 
 
