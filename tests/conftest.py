@@ -70,18 +70,14 @@ def _environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dat
     for name in list(os.environ):
         if name.startswith(("LAS_", "OPENAI_", "ANTHROPIC_", "OLLAMA_")) or name.endswith(("_API_KEY", "_API_BASE")):
             monkeypatch.delenv(name)
+        # Tracing litellm's import takes as long again as that, so coverage is measured here and in the shared servers.
+        if name.startswith("COVERAGE_PROCESS"):
+            monkeypatch.delenv(name)
     monkeypatch.setenv("LAS_LOCAL_BATCH_THREADS", "1")
     monkeypatch.setenv("LAS_DATA_DIR", str(data_dir))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     SHARED.forget()
-
-
-@pytest.fixture
-def untraced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure no coverage in the processes that a test starts: tracing litellm's import takes as long again as that."""
-    for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

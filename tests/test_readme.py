@@ -72,7 +72,6 @@ def test_models_of_providers_can_be_made(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run(snippets("python")[2]) == ""
 
 
-@pytest.mark.usefixtures("untraced")
 def test_every_las_command(upstream: FakeOpenAI, tmp_path: Path) -> None:
     (block,) = [block for block in snippets("bash") if block.startswith("las chat")]
     (tmp_path / "notes.txt").write_text("some notes")

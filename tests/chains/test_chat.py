@@ -342,7 +342,6 @@ async def test_a_message_that_is_too_long_by_itself(embedded: LASSettings) -> No
 # Processes
 
 
-@pytest.mark.usefixtures("untraced")
 def test_kill_loses_nothing_that_was_said(upstream: FakeOpenAI, chat: Chat) -> None:
     upstream.enqueue(Reply(content="Yes"), Reply(content="I am in the middle of it", chunk_delay=0.3))
     command = [sys.executable, "-c", PROGRAM, "One", "Two"]

@@ -232,7 +232,6 @@ def test_others_that_set_it_up_at_the_same_time(place: Threads) -> None:
     assert len(list(place.list(THREAD))) == len(others)
 
 
-@pytest.mark.usefixtures("untraced")
 def test_a_forked_child_has_a_connection_of_its_own(place: Threads, settings: LASSettings) -> None:
     code = f"""{WRITER}
 import os
@@ -472,7 +471,6 @@ def test_tables_of_a_later_version(postgres: Postgres, settings: LASSettings) ->
 
 
 @pytest.mark.parametrize("package", ["psycopg_pool", "langgraph.checkpoint.postgres"])
-@pytest.mark.usefixtures("untraced")
 def test_postgresql_without_its_packages(package: str) -> None:
     code = f"""
 import sys

@@ -25,7 +25,7 @@ except ModuleNotFoundError:
 """
 
 
-def test_a_tool_is_called_without_mcp(upstream: FakeOpenAI, untraced: None) -> None:
+def test_a_tool_is_called_without_mcp(upstream: FakeOpenAI) -> None:
     upstream.enqueue(*[Reply(tool_calls=[ToolCall("get_weather", {"city": "Paris"})])] * 2)
 
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)

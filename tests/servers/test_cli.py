@@ -24,14 +24,12 @@ from tests.fake_openai import FakeOpenAI, Reply
 
 def las(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``las`` with *arguments*; standard input is never a terminal."""
-    # Tracing litellm's import takes as long again as the import; those that a test starts by itself are traced.
-    untraced = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
     return subprocess.run(
         [sys.executable, "-m", "servers", *arguments],
         input=stdin,
         capture_output=True,
         text=True,
-        env={**untraced, **environment},
+        env={**os.environ, **environment},
         timeout=60,
         check=False,
     )

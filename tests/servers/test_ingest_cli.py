@@ -13,8 +13,6 @@ import pytest
 from chains.documents.store import DocumentStore
 from tests.chains.documents.files import encrypted, pdf_of
 
-pytestmark = pytest.mark.usefixtures("untraced")
-
 
 @pytest.fixture
 def folder(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -259,7 +259,6 @@ def notes(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"])
 def test_an_interruption_keeps_what_is_stored_and_the_next_run_goes_on(notes: Path, number: int, code: int) -> None:
     store, total = DocumentStore.of(load_settings()), 4 * BLOCK

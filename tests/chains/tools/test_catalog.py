@@ -45,7 +45,7 @@ def test_a_name_is_approved_wherever_it_is() -> None:
     assert to_approve(tools, ["two_delete"]) == ["two_delete"]
 
 
-def test_the_chain_is_imported_in_no_time(untraced: None) -> None:
+def test_the_chain_is_imported_in_no_time() -> None:
     heavy = "langgraph langchain langchain_mcp_adapters mcp litellm bs4 httpcore".split()
     code = f"import sys, chains.agent, chains.tools.catalog; print([n for n in {heavy} if n in sys.modules])"
 
