@@ -17,9 +17,26 @@ BAR_IMPORT = 1.3
 BAR_ANSWER = 5.0
 
 
+APPLICATION = """
+from servers.app import create_app
+app = create_app()
+"""
+ADD_ROUTES = """
+from langserve import add_routes
+from servers.published import Published
+for chain in app.state.chains.chains:
+    add_routes(app, Published(chain), path=f"/again/{chain.name}")
+"""
+
+
 def import_seconds(module: str) -> float:
     """Median processor seconds of an interpreter that imports *module*."""
-    code = f"import time, {module}; print(time.process_time())"
+    return run_seconds(f"import {module}")
+
+
+def run_seconds(code: str) -> float:
+    """Median processor seconds of an interpreter that runs *code*."""
+    code = f"{code}\nimport time; print(time.process_time())"
     return statistics.median(
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(RUNS)
@@ -51,6 +68,9 @@ def main() -> int:
     ours = import_seconds("las_langchain")
     print(f"import langchain_core.language_models  {base:6.3f} s of processor time")
     print(f"import las_langchain                   {ours:6.3f} s   ratio {ours / base:.2f} (bar: {BAR_IMPORT})")
+    application, eager = run_seconds(APPLICATION), run_seconds(APPLICATION + ADD_ROUTES)
+    print(f"the server's application, with chains  {application:6.3f} s of processor time")
+    print(f"with LangServe's add_routes            {eager:6.3f} s   ratio {eager / application:.2f}")
     first = statistics.median(answer_seconds() for _ in range(3))
     print(
         f"las serve to its first answer          {first:6.2f} s of wall time (bar: {BAR_ANSWER:g} on an idle machine)"
