@@ -104,7 +104,7 @@ class ChainRegistry:
         try:
             with using(self._service):
                 built = chain.build(self._service.settings)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(chain.name, error)
             if isinstance(error, LASError):
                 raise
@@ -122,10 +122,10 @@ class ChainRegistry:
         try:
             with using(self._service):
                 self._chains[name] = as_chain(name, imported(reference))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(name, error)
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _failed(self, name: str, error: BaseException) -> None:
         reason = str(error) if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
         line = masked(" ".join(reason.split()))[:_LONGEST_REASON]
         self.failures[name] = line

@@ -78,6 +78,11 @@ def test_an_import_that_raises_anything(service: LiteLLMService, module: Any) ->
     assert registry.failures == {"chain": "RuntimeError: two lines with ***"}
 
 
+def test_an_import_that_ends_the_program(service: LiteLLMService, module: Any) -> None:
+    name = module("import sys\nsys.exit('usage: mine FILE')")
+    assert ChainRegistry(service, [f"{name}:chain"]).failures == {"chain": "SystemExit: usage: mine FILE"}
+
+
 @pytest.mark.parametrize("reference", ["", "joke", "tests.user_chains", ":joke", "a:b:c", "../x:y", "a-b:c", "a:__"])
 def test_what_is_no_reference(service: LiteLLMService, reference: str) -> None:
     with pytest.raises(ConfigurationError):
