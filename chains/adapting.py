@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import BaseModel, RootModel, create_model
 from pydantic.errors import PydanticUserError
 
 from chains.chain import Chain
-from chains.graphs import answer_chunks
+from chains.graphs import answer_chunks, resumption
 from chains.inputs import ChatInput, chat_input, last_text
 from chains.streamed import Streamed, thread_of
 from las_langchain.errors import ConfigurationError
+from las_langchain.threads import in_thread
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     Graph = Pregel[Any, Any, Any, Any]
 
 Json = dict[str, Any]
+_END = object()
 
 
 def as_chain(name: str, thing: Any) -> Chain:
@@ -41,14 +44,45 @@ def as_chain(name: str, thing: Any) -> Chain:
     """
     if isinstance(thing, Chain):
         return replace(thing, name=name)
-    if isinstance(thing, BaseChatModel):
+    if isinstance(thing.bound if isinstance(thing, RunnableBinding) else thing, BaseChatModel):
         return _of_chat_model(name, thing)
     graph = _graph(thing)
     if graph is not None:
         return _of_graph(name, graph)
     if isinstance(thing, Runnable) or (callable(thing) and not isinstance(thing, type)):
-        return _of_runnable(name, coerce_to_runnable(thing))
+        return _of_runnable(name, _runnable(thing))
     raise ConfigurationError(f"{type(thing).__name__} is no chain: expected a runnable, graph, chat model or function")
+
+
+def _runnable(thing: Any) -> Runnable[Any, Any]:
+    """*thing* as a runnable that can be called asynchronously.
+
+    A generator function takes one input, as any other function, unless its annotation says that it takes them all.
+    """
+    function = thing.func if type(thing) is RunnableLambda and not hasattr(thing, "afunc") else thing
+    if inspect.isgeneratorfunction(function) and not _takes_iterator(function):
+        return RunnableLambda(function, _in_threads(function))
+    if inspect.isasyncgenfunction(function) and not _takes_iterator(function):
+        return RunnableLambda(function)
+    runnable: Runnable[Any, Any] = coerce_to_runnable(thing)
+    return runnable
+
+
+def _takes_iterator(function: Any) -> bool:
+    annotation = next((kind for name, kind in get_type_hints(function).items() if name != "return"), None)
+    return (get_origin(annotation) or annotation) in (Iterator, AsyncIterator, Iterable, AsyncIterable)
+
+
+def _in_threads(function: Callable[[Any], Iterator[Any]]) -> Callable[[Any], AsyncGenerator[Any]]:
+    """*function* for event loops, which LangChain does not make of generators."""
+
+    @wraps(function)
+    async def steps(given: Any) -> AsyncGenerator[Any]:
+        made = function(given)
+        while (step := await in_thread(partial(next, made, _END))) is not _END:
+            yield step
+
+    return steps
 
 
 def _graph(thing: Any) -> Graph | None:
@@ -63,7 +97,7 @@ def _graph(thing: Any) -> Graph | None:
     return compiled if isinstance(compiled, Pregel) else None
 
 
-def _of_chat_model(name: str, model: BaseChatModel) -> Chain:
+def _of_chat_model(name: str, model: Runnable[Any, Any]) -> Chain:
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
         async for chunk in model.astream(given.messages, config):
             yield chunk
@@ -90,7 +124,8 @@ def _of_graph(name: str, graph: Graph) -> Chain:
         return _of_runnable(name, _whole_runs(name, graph, fields), title=title)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
-        async with aclosing(answer_chunks(_for_run(graph, config), _given(given), config)) as chunks:
+        state = await resumption(graph, given.messages, config) or _given(given)
+        async with aclosing(answer_chunks(_for_run(graph, config), state, config)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
