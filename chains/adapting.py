@@ -13,14 +13,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
 from langchain_core.runnables.base import coerce_to_runnable
-from pydantic import BaseModel, RootModel, create_model
+from pydantic import BaseModel, RootModel, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 
 from chains.chain import Chain
 from chains.graphs import answer_chunks, resumption
 from chains.inputs import ChatInput, chat_input, last_text
 from chains.streamed import Streamed, thread_of
-from las_langchain.errors import ConfigurationError
+from las_langchain.errors import BadRequestError, ConfigurationError
 from las_langchain.threads import in_thread
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _END = object()
+_CONVERSATION = frozenset({"thread_id", "session_id"})
+"""What LangGraph and LangChain's message histories call a conversation."""
 
 
 def as_chain(name: str, thing: Any) -> Chain:
@@ -185,16 +187,27 @@ def _for_run(graph: Graph, config: RunnableConfig) -> Graph:
 
 def _of_runnable(name: str, runnable: Runnable[Any, Any], *, title: str = "") -> Chain:
     title = title or runnable.get_name()
+    remembers = not _CONVERSATION.isdisjoint(spec.id for spec in runnable.config_specs)
+    if remembers and not isinstance(runnable, Streamed):
+        runnable = RunnableBinding(bound=runnable, config_factories=[_conversation])
     return Chain(
         name=name,
         title=title,
         description=f"Runs {title}.",
         build=lambda settings: runnable,
         input_type=_input_type(runnable),
-        output_type=runnable.OutputType,
+        output_type=_output_type(runnable),
         from_messages=_from_messages(runnable.get_input_jsonschema()),
-        remembers=any(spec.id == "thread_id" for spec in runnable.config_specs),
+        remembers=remembers,
     )
+
+
+def _conversation(config: RunnableConfig) -> RunnableConfig:
+    """*config* with the thread by all names that runnables know it by, without which they fail."""
+    thread = thread_of(config)
+    if thread is None:
+        raise BadRequestError("thread_id: this chain needs the name of a conversation", param="thread_id")
+    return {"configurable": dict.fromkeys(_CONVERSATION, thread)}
 
 
 def _input_type(runnable: Runnable[Any, Any]) -> Any:
@@ -202,6 +215,16 @@ def _input_type(runnable: Runnable[Any, Any]) -> Any:
     # What LangChain makes of some runnables has a field "root", but is no root model.
     misnamed = list(model.model_fields) == ["root"] and not issubclass(model, RootModel)
     return model.model_fields["root"].annotation if misnamed else model
+
+
+def _output_type(runnable: Runnable[Any, Any]) -> Any:
+    try:
+        kind: Any = runnable.OutputType
+        TypeAdapter(kind).json_schema()
+    except (TypeError, PydanticUserError):
+        # It is not known, or is a class that JSON schemas have no words for, such as a table of numbers.
+        return Any
+    return kind
 
 
 def _from_messages(schema: Json) -> Callable[[list[BaseMessage]], Any] | None:

@@ -101,9 +101,16 @@ class ChainRegistry:
             return self._built[name]
 
     def _build(self, chain: Chain) -> Runnable[Any, Any]:
+        # Servers start sooner without LangChain.
+        from langchain_core.runnables import Runnable
+
         try:
             with using(self._service):
                 built = chain.build(self._service.settings)
+            if not isinstance(built, Runnable):
+                raise ConfigurationError(
+                    f"The chain {chain.name}: its build made a {type(built).__name__}: expected a runnable"
+                )
         except (Exception, SystemExit) as error:
             self._failed(chain.name, error)
             if isinstance(error, LASError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.graph.message import add_messages
@@ -20,7 +23,7 @@ from langgraph.types import interrupt
 from chains.adapting import as_chain
 from chains.chain import Chain, answer_message
 from las_langchain import ChatLAS
-from las_langchain.errors import ConfigurationError
+from las_langchain.errors import BadRequestError, ConfigurationError
 from las_langchain.settings import LASSettings
 from tests import user_chains
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
@@ -79,6 +82,23 @@ def test_how_a_chat_is_put_to_it(thing: Any, given: Any) -> None:
 )
 def test_what_a_chat_cannot_be_put_to(thing: Any) -> None:
     assert as_chain("mine", thing).from_messages is None
+
+
+class _Table:
+    """No schema tells of it."""
+
+
+def _table(text: str) -> _Table:
+    return _Table()
+
+
+def _maker(text: str) -> Callable[[], str]:
+    return text.upper
+
+
+@pytest.mark.parametrize("thing", [_table, _maker])
+def test_an_output_that_no_schema_tells_of_is_anything(thing: Any) -> None:
+    assert as_chain("mine", thing).output_type is Any
 
 
 @pytest.mark.parametrize("thing", [7, "text", None, ChatLAS, object()])
@@ -140,6 +160,24 @@ def test_a_graph_remembers_threads_and_nothing_else() -> None:
     assert [run(chain, said).content for _ in range(2)] == ["1 messages"] * 2
     assert [run(chain, said, thread_id="a").content for _ in range(2)] == ["1 messages", "3 messages"]
     assert run(chain, said, thread_id="b").content == "1 messages"
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.deprecation.LangChainDeprecationWarning")
+def test_a_message_history_is_of_the_thread(upstream: FakeOpenAI) -> None:
+    kept: dict[str, InMemoryChatMessageHistory] = {}
+
+    def history(session_id: str) -> InMemoryChatMessageHistory:
+        return kept.setdefault(session_id, InMemoryChatMessageHistory())
+
+    remembering = RunnableWithMessageHistory(ChatLAS(model="openai/gpt-4o"), history)
+    chain = as_chain("mine", remembering | StrOutputParser())
+    assert chain.remembers
+    for _ in range(2):
+        run(chain, [HumanMessage("hello")], thread_id="a")
+    assert [message["role"] for message in upstream.last.body["messages"]] == ["user", "assistant", "user"]
+    assert kept.keys() == {"a"}
+    with pytest.raises(BadRequestError, match="needs the name of a conversation"):
+        run(chain, [HumanMessage("hello")])
 
 
 def test_a_graph_that_waits_for_a_person_goes_on_with_the_answer() -> None:

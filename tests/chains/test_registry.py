@@ -144,6 +144,15 @@ def test_a_build_that_failed_is_tried_again(service: LiteLLMService) -> None:
     assert "late" not in registry.failures
 
 
+def test_a_build_that_makes_no_runnable(service: LiteLLMService) -> None:
+    registry = ChainRegistry(service)
+    build: Any = lambda settings: len  # noqa: E731
+    registry._chains["wrong"] = Chain("wrong", "Wrong", "Wrong.", build, str)
+    with pytest.raises(ConfigurationError, match="expected a runnable"):
+        registry.runnable("wrong")
+    assert "builtin_function" in registry.failures["wrong"]
+
+
 def test_a_chain_of_a_user_is_renamed(service: LiteLLMService, module: Any) -> None:
     name = module(
         "from chains.chat import CHAIN\nfrom dataclasses import replace\nsupport = replace(CHAIN, title='Support')"
