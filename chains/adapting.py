@@ -126,7 +126,10 @@ def _of_graph(name: str, graph: Graph) -> Chain:
         return _of_runnable(name, _whole_runs(name, graph, fields), title=title)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
-        state = await resumption(graph, given.messages, config) or _given(given)
+        fields = _given(given)
+        command = await resumption(graph, given.messages, config)
+        others = {field: value for field, value in fields.items() if field != "messages"}
+        state = replace(command, update=others or None) if command else fields
         async with aclosing(answer_chunks(_for_run(graph, config), state, config)) as chunks:
             async for chunk in chunks:
                 yield chunk

@@ -194,6 +194,20 @@ def test_a_graph_that_waits_for_a_person_goes_on_with_the_answer() -> None:
     assert run(chain, {"messages": [HumanMessage("Rome")]}, thread_id="b").content == "Which city?"
 
 
+def test_what_else_is_said_with_an_answer_is_kept() -> None:
+    def ask(state: Unspeakable) -> Any:
+        answer = interrupt("Which city?")
+        return {"messages": [AIMessage(f"{answer}, {state.get('summary')}")]}
+
+    builder = StateGraph(Unspeakable)
+    builder.add_node("ask", ask)
+    builder.set_entry_point("ask")
+    chain = as_chain("mine", builder.compile(checkpointer=InMemorySaver()))
+    run(chain, {"messages": [HumanMessage("hello")]}, thread_id="a")
+    answer = run(chain, {"messages": [HumanMessage("Paris")], "summary": "short"}, thread_id="a")
+    assert answer.content == "Paris, short"
+
+
 def test_tools_that_need_approval_get_it_in_the_conversation(upstream: FakeOpenAI) -> None:
     calls = Reply(tool_calls=[ToolCall("weather", {"city": "Rome"}), ToolCall("weather", {"city": "Oslo"})])
     upstream.enqueue(calls, Reply(content="Sunny."), calls, Reply(content="Well then."))
