@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableLambda
 from langchain_core.runnables.base import coerce_to_runnable
-from pydantic import BaseModel, RootModel, create_model
+from pydantic import BaseModel, RootModel, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 
 from chains.chain import Chain
-from chains.graphs import answer_chunks
+from chains.graphs import answer_chunks, resumption
 from chains.inputs import ChatInput, chat_input, last_text
 from chains.streamed import Streamed, thread_of
-from las_langchain.errors import ConfigurationError
+from las_langchain.errors import BadRequestError, ConfigurationError
+from las_langchain.threads import in_thread
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     Graph = Pregel[Any, Any, Any, Any]
 
 Json = dict[str, Any]
+_END = object()
+_CONVERSATION = frozenset({"thread_id", "session_id"})
+"""What LangGraph and LangChain's message histories call a conversation."""
 
 
 def as_chain(name: str, thing: Any) -> Chain:
@@ -41,14 +46,45 @@ def as_chain(name: str, thing: Any) -> Chain:
     """
     if isinstance(thing, Chain):
         return replace(thing, name=name)
-    if isinstance(thing, BaseChatModel):
+    if isinstance(thing.bound if isinstance(thing, RunnableBinding) else thing, BaseChatModel):
         return _of_chat_model(name, thing)
     graph = _graph(thing)
     if graph is not None:
         return _of_graph(name, graph)
     if isinstance(thing, Runnable) or (callable(thing) and not isinstance(thing, type)):
-        return _of_runnable(name, coerce_to_runnable(thing))
+        return _of_runnable(name, _runnable(thing))
     raise ConfigurationError(f"{type(thing).__name__} is no chain: expected a runnable, graph, chat model or function")
+
+
+def _runnable(thing: Any) -> Runnable[Any, Any]:
+    """*thing* as a runnable that can be called asynchronously.
+
+    A generator function takes one input, as any other function, unless its annotation says that it takes them all.
+    """
+    function = thing.func if type(thing) is RunnableLambda and not hasattr(thing, "afunc") else thing
+    if inspect.isgeneratorfunction(function) and not _takes_iterator(function):
+        return RunnableLambda(function, _in_threads(function))
+    if inspect.isasyncgenfunction(function) and not _takes_iterator(function):
+        return RunnableLambda(function)
+    runnable: Runnable[Any, Any] = coerce_to_runnable(thing)
+    return runnable
+
+
+def _takes_iterator(function: Any) -> bool:
+    annotation = next((kind for name, kind in get_type_hints(function).items() if name != "return"), None)
+    return (get_origin(annotation) or annotation) in (Iterator, AsyncIterator, Iterable, AsyncIterable)
+
+
+def _in_threads(function: Callable[[Any], Iterator[Any]]) -> Callable[[Any], AsyncGenerator[Any]]:
+    """*function* for event loops, which LangChain does not make of generators."""
+
+    @wraps(function)
+    async def steps(given: Any) -> AsyncGenerator[Any]:
+        made = function(given)
+        while (step := await in_thread(partial(next, made, _END))) is not _END:
+            yield step
+
+    return steps
 
 
 def _graph(thing: Any) -> Graph | None:
@@ -63,7 +99,7 @@ def _graph(thing: Any) -> Graph | None:
     return compiled if isinstance(compiled, Pregel) else None
 
 
-def _of_chat_model(name: str, model: BaseChatModel) -> Chain:
+def _of_chat_model(name: str, model: Runnable[Any, Any]) -> Chain:
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
         async for chunk in model.astream(given.messages, config):
             yield chunk
@@ -90,7 +126,11 @@ def _of_graph(name: str, graph: Graph) -> Chain:
         return _of_runnable(name, _whole_runs(name, graph, fields), title=title)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
-        async with aclosing(answer_chunks(_for_run(graph, config), _given(given), config)) as chunks:
+        fields = _given(given)
+        command = await resumption(graph, given.messages, config)
+        others = {field: value for field, value in fields.items() if field != "messages"}
+        state = replace(command, update=others or None) if command else fields
+        async with aclosing(answer_chunks(_for_run(graph, config), state, config)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -150,16 +190,27 @@ def _for_run(graph: Graph, config: RunnableConfig) -> Graph:
 
 def _of_runnable(name: str, runnable: Runnable[Any, Any], *, title: str = "") -> Chain:
     title = title or runnable.get_name()
+    remembers = not _CONVERSATION.isdisjoint(spec.id for spec in runnable.config_specs)
+    if remembers and not isinstance(runnable, Streamed):
+        runnable = RunnableBinding(bound=runnable, config_factories=[_conversation])
     return Chain(
         name=name,
         title=title,
         description=f"Runs {title}.",
         build=lambda settings: runnable,
         input_type=_input_type(runnable),
-        output_type=runnable.OutputType,
+        output_type=_output_type(runnable),
         from_messages=_from_messages(runnable.get_input_jsonschema()),
-        remembers=any(spec.id == "thread_id" for spec in runnable.config_specs),
+        remembers=remembers,
     )
+
+
+def _conversation(config: RunnableConfig) -> RunnableConfig:
+    """*config* with the thread by all names that runnables know it by, without which they fail."""
+    thread = thread_of(config)
+    if thread is None:
+        raise BadRequestError("thread_id: this chain needs the name of a conversation", param="thread_id")
+    return {"configurable": dict.fromkeys(_CONVERSATION, thread)}
 
 
 def _input_type(runnable: Runnable[Any, Any]) -> Any:
@@ -167,6 +218,16 @@ def _input_type(runnable: Runnable[Any, Any]) -> Any:
     # What LangChain makes of some runnables has a field "root", but is no root model.
     misnamed = list(model.model_fields) == ["root"] and not issubclass(model, RootModel)
     return model.model_fields["root"].annotation if misnamed else model
+
+
+def _output_type(runnable: Runnable[Any, Any]) -> Any:
+    try:
+        kind: Any = runnable.OutputType
+        TypeAdapter(kind).json_schema()
+    except (TypeError, PydanticUserError):
+        # It is not known, or is a class that JSON schemas have no words for, such as a table of numbers.
+        return Any
+    return kind
 
 
 def _from_messages(schema: Json) -> Callable[[list[BaseMessage]], Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -10,12 +10,17 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Tool
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
 
+from chains.inputs import last_text
+from chains.streamed import thread_of
+
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
+    from langgraph.types import Command
 
 Json = dict[str, Any]
 _LONGEST_RESULT = 300
 """Letters of a tool's result that a step shows."""
+_APPROVALS = frozenset({"approve", "approved", "yes", "y", "ok", "okay", "allow", "go ahead"})
 _ABOUT_THE_MODEL = ("model_name", "model_provider", "finish_reason")
 
 
@@ -47,6 +52,37 @@ async def answer_chunks(
             for chunk in chunks:
                 yield chunk
     yield answer.end()
+
+
+async def resumption(
+    graph: Pregel[Any, Any, Any, Any], messages: Sequence[BaseMessage], config: RunnableConfig
+) -> Command[Any] | None:
+    """What *graph* goes on with where it waits for a person in this conversation; None: it does not wait.
+
+    Args:
+        graph: a compiled graph.
+        messages: the last one of a person is the answer to each question. Where tools need approval, it is one if it
+            says so, and else why they are rejected.
+        config: of the run.
+    """
+    if graph.checkpointer in (None, False) or thread_of(config) is None:
+        return None
+    waiting = (await graph.aget_state(config)).interrupts
+    if not waiting:
+        return None
+    from langgraph.types import Command
+
+    said = last_text(list(messages)).strip()
+    return Command(resume={one.id: _reply(one.value, said) for one in waiting})
+
+
+def _reply(asked: Any, said: str) -> Any:
+    requests = _requests(asked)
+    if not requests:
+        return said
+    approved = said.casefold().strip(" .!") in _APPROVALS
+    decision = {"type": "approve"} if approved else {"type": "reject", "message": said}
+    return {"decisions": [decision] * len(requests)}
 
 
 def _unlimited(config: RunnableConfig) -> RunnableConfig:
@@ -130,9 +166,14 @@ def _steps(message: BaseMessage) -> Iterator[str]:
         yield f"{message.name or 'tool'}: {str(message.text)[:_LONGEST_RESULT]}"
 
 
+def _requests(asked: Any) -> list[Json]:
+    """The calls that a person is to approve, in LangChain's own form of that question."""
+    return (asked.get("action_requests") or []) if isinstance(asked, dict) else []
+
+
 def _question(value: Any) -> str:
-    """What a person is asked; LangChain's own form of it, for tools that need approval, or any other value."""
-    requests = value.get("action_requests") if isinstance(value, dict) else None
+    """What a person is asked."""
+    requests = _requests(value)
     if not requests:
         return str(value)
     calls = [f"{request['name']}({request.get('args', {})})" for request in requests]

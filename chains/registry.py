@@ -101,10 +101,17 @@ class ChainRegistry:
             return self._built[name]
 
     def _build(self, chain: Chain) -> Runnable[Any, Any]:
+        # Servers start sooner without LangChain.
+        from langchain_core.runnables import Runnable
+
         try:
             with using(self._service):
                 built = chain.build(self._service.settings)
-        except Exception as error:
+            if not isinstance(built, Runnable):
+                raise ConfigurationError(
+                    f"The chain {chain.name}: its build made a {type(built).__name__}: expected a runnable"
+                )
+        except (Exception, SystemExit) as error:
             self._failed(chain.name, error)
             if isinstance(error, LASError):
                 raise
@@ -122,10 +129,10 @@ class ChainRegistry:
         try:
             with using(self._service):
                 self._chains[name] = as_chain(name, imported(reference))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._failed(name, error)
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _failed(self, name: str, error: BaseException) -> None:
         reason = str(error) if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
         line = masked(" ".join(reason.split()))[:_LONGEST_REASON]
         self.failures[name] = line

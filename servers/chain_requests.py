@@ -62,7 +62,7 @@ async def chain_request(request: Request, chain: Chain, endpoint: str) -> ChainR
     if field not in payload:
         raise BadRequestError(f"Missing required parameter: {field}", param=field, code="missing_required_parameter")
     _check_inputs(payload, endpoint)
-    return ChainRequest(request, {**payload, "config": _config(payload, chain)})
+    return ChainRequest(request, {**payload, "config": _config(payload, chain), "kwargs": {}})
 
 
 def _check_inputs(payload: Json, endpoint: str) -> None:

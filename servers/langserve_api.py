@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -293,7 +294,11 @@ def _add_pages(routes: APIRouter, handlers: Handlers) -> None:
 
 async def _page(handlers: Handlers, name: str, kind: Page, file_path: str, request: Request) -> Response:
     handler = await in_thread(partial(handlers.page, name, kind))
-    return cast("Response", await handler.playground(file_path, request))
+    try:
+        return cast("Response", await handler.playground(file_path, request))
+    except (OSError, ValueError):
+        # A folder, or what can be no file's name.
+        raise HTTPException(404) from None
 
 
 def _handler(runnable: Runnable[Any, Any], path: str, kind: Page = "default") -> APIHandler:

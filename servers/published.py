@@ -7,18 +7,20 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 
+from fastapi.exceptions import RequestValidationError
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from langchain_core.runnables.utils import AddableDict
-from pydantic import BaseModel, RootModel, create_model
+from pydantic import BaseModel, RootModel, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from chains.chain import Chain
 from chains.inputs import ChatInput
 from chains.streamed import THREAD
+from las_langchain.errors import BadRequestError
 
 CONCURRENT = 8
 """Inputs of one batch that run at the same time."""
@@ -74,11 +76,16 @@ class Running(Published):
     def __init__(self, chain: Chain, runnable: Runnable[Any, Any]) -> None:
         super().__init__(chain)
         self._runnable = runnable
+        # LangServe asks for it at every request.
+        self._input = _refusing(super().get_input_schema())
 
-    @property
-    def OutputType(self) -> Any:  # noqa: N802 - LangChain's name
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """The class that inputs are checked by."""
+        return self._input
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Anything: LangServe fails with an answer that does not fit, and what runnables say of it is often wrong."""
-        return Any
+        return _ANYTHING
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
         """The whole output."""
@@ -164,6 +171,29 @@ class PublishedChat(Published):
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """The class of a message, whose JSON schema is an ``anyOf``, without which the page does not open."""
         return _ChatAnswer
+
+
+# LangServe keeps one class for each schema, and of a second one with a name that it knows makes one that is no root
+# model, which no answer fits: this name is nobody else's.
+_ANYTHING = create_model("LasLangchainAnything", __base__=RootModel[Any])
+
+
+def _refusing(model: Any) -> type[BaseModel]:
+    """*model* as LangServe checks inputs by it, which says of every one that does not fit that it is the client's."""
+
+    class Checked(RootModel[Any]):
+        @classmethod
+        def model_validate(cls, obj: Any, **options: Any) -> Any:
+            try:
+                return model.model_validate(obj, **options)
+            except ValidationError as error:
+                # Of several inputs LangServe itself does not expect that one is wrong.
+                raise RequestValidationError(error.errors()) from None
+            except TypeError as error:
+                # So LangChain's messages refuse one without a type.
+                raise BadRequestError(f"input: {error!s:.200}", param="input", code="invalid_value") from None
+
+    return Checked
 
 
 def _as_model(name: str, kind: Any) -> type[BaseModel]:

@@ -39,6 +39,11 @@ def whole(text: str) -> AIMessage:
     return AIMessage(content=f"You said {text}", tool_calls=[])
 
 
+def shout(text: str) -> str:
+    """A chain whose output is a text."""
+    return text.upper()
+
+
 async def _fields(inputs: AsyncIterator[Any]) -> AsyncIterator[dict[str, str]]:
     async for given in inputs:
         for letter in str(given):

@@ -78,6 +78,11 @@ def test_an_import_that_raises_anything(service: LiteLLMService, module: Any) ->
     assert registry.failures == {"chain": "RuntimeError: two lines with ***"}
 
 
+def test_an_import_that_ends_the_program(service: LiteLLMService, module: Any) -> None:
+    name = module("import sys\nsys.exit('usage: mine FILE')")
+    assert ChainRegistry(service, [f"{name}:chain"]).failures == {"chain": "SystemExit: usage: mine FILE"}
+
+
 @pytest.mark.parametrize("reference", ["", "joke", "tests.user_chains", ":joke", "a:b:c", "../x:y", "a-b:c", "a:__"])
 def test_what_is_no_reference(service: LiteLLMService, reference: str) -> None:
     with pytest.raises(ConfigurationError):
@@ -137,6 +142,15 @@ def test_a_build_that_failed_is_tried_again(service: LiteLLMService) -> None:
     assert "late" in registry.failures
     assert registry.runnable("late").invoke(1) == 1
     assert "late" not in registry.failures
+
+
+def test_a_build_that_makes_no_runnable(service: LiteLLMService) -> None:
+    registry = ChainRegistry(service)
+    build: Any = lambda settings: len  # noqa: E731
+    registry._chains["wrong"] = Chain("wrong", "Wrong", "Wrong.", build, str)
+    with pytest.raises(ConfigurationError, match="expected a runnable"):
+        registry.runnable("wrong")
+    assert "builtin_function" in registry.failures["wrong"]
 
 
 def test_a_chain_of_a_user_is_renamed(service: LiteLLMService, module: Any) -> None:

@@ -195,6 +195,15 @@ class TestWhatLangServeGetsWrong:
             assert time.perf_counter() < waited, "the upstream call goes on"
             time.sleep(0.02)
 
+    async def test_a_page_that_is_opened_first_keeps_no_chain_from_answering(self) -> None:
+        transport = httpx.ASGITransport(create_app(chains=["tests.user_chains:shout", "tests.user_chains:whole"]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test/chains") as client:
+            await client.get("/shout/playground/")
+            for path, field in (("/shout/invoke", "input"), ("/whole/batch", "inputs")):
+                given = "hi" if field == "input" else ["hi"]
+                answer = await client.post(path, json={field: given})
+                assert answer.status_code == 200, answer.text
+
     async def test_streams_in_two_event_loops(self, upstream: FakeOpenAI) -> None:
         def stream_once() -> str:
             async def run() -> str:
@@ -236,6 +245,9 @@ class TestWhatClientsMaySend:
             ("/clerk/invoke", {"input": None}, "input"),
             ("/clerk/invoke", {"input": {**HELLO, "massages": []}}, "massages"),
             ("/joke/invoke", {"input": {}}, "topic"),
+            ("/joke/batch", {"inputs": [{"topic": "cats"}, {}]}, "topic"),
+            ("/clerk/batch", {"inputs": [{"messages": [7]}]}, "messages"),
+            ("/configurable/invoke", {"input": HELLO}, "input"),
             ("/clerk/invoke", {"input": HELLO, "kwargs": {"stop": ["a"]}}, "kwargs"),
             ("/clerk/invoke", {"input": HELLO, "config": 7}, "config"),
             ("/clerk/invoke", {"input": HELLO, "config": {"configurable": []}}, "config"),
@@ -272,7 +284,16 @@ class TestWhatClientsMaySend:
             assert response.json()["error"]["message"]
 
     @pytest.mark.parametrize(
-        "file", ["..%2f..%2fserver.py", "../../server.py", "assets/../../../server.py", "nothing.js"]
+        "file",
+        [
+            "..%2f..%2fserver.py",
+            "../../server.py",
+            "assets/../../../server.py",
+            "nothing.js",
+            "assets",
+            "%00",
+            "x" * 300,
+        ],
     )
     def test_the_pages_have_no_other_files(self, http: httpx.Client, file: str) -> None:
         response = http.get(f"/clerk/playground/{file}")
