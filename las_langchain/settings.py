@@ -105,7 +105,9 @@ class LASSettings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis for LAS_CACHE_TYPE=redis, as redis://host:6379/0")
     enable_cost_tracking: bool = Field(True, description="Whether each call's usage and cost go into the ledger")
     database_url: SecretStr | None = Field(
-        None, description="Database of the ledger, as postgresql://user:password@host/name; unset: a SQLite file"
+        None,
+        description="Database of the ledger and the conversations, as postgresql://user:password@host/name; "
+        "unset: SQLite files",
     )
     budget: float | None = Field(None, ge=0, description="What all calls of a period may cost, in US dollars")
     budget_per_key: float | None = Field(
