@@ -16,7 +16,7 @@ from chains.graphs import answer_chunks
 from chains.history import readable
 from chains.inputs import ChatInput, chat_input
 from chains.memory import checkpointer
-from chains.memory.turns import Turns, remembered_turn
+from chains.memory.turns import remembered_turn
 from chains.streamed import Streamed, thread_of
 from las_langchain import ChatLAS
 from las_langchain.errors import BadRequestError
@@ -86,7 +86,7 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
     Raises:
         ConfigurationError: as :func:`~chains.memory.checkpointer`.
     """
-    threads, turns = checkpointer(settings), Turns()
+    threads = checkpointer(settings)
     remembering = _graph(threads)
     forgetting = remembering.copy({"checkpointer": None})
 
@@ -96,7 +96,7 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
             reply = answer_chunks(forgetting, {"messages": given.messages}, config)
         else:
             reply = _remembered(remembering, given.messages, config)
-        async with remembered_turn(threads, turns, thread), aclosing(reply) as chunks:
+        async with remembered_turn(threads, threads.turns, thread), aclosing(reply) as chunks:
             async for chunk in chunks:
                 yield chunk
 

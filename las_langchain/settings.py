@@ -105,7 +105,9 @@ class LASSettings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis for LAS_CACHE_TYPE=redis, as redis://host:6379/0")
     enable_cost_tracking: bool = Field(True, description="Whether each call's usage and cost go into the ledger")
     database_url: SecretStr | None = Field(
-        None, description="Database of the ledger, as postgresql://user:password@host/name; unset: a SQLite file"
+        None,
+        description="Database of the ledger and the conversations, as postgresql://user:password@host/name; "
+        "unset: SQLite files",
     )
     budget: float | None = Field(None, ge=0, description="What all calls of a period may cost, in US dollars")
     budget_per_key: float | None = Field(
@@ -274,6 +276,10 @@ def load_settings(**overrides: Any) -> LASSettings:
         names = [
             key.removeprefix(PREFIX).lower() for key in variables if key.startswith(PREFIX) and key != "LAS_CONFIG"
         ]
+        for name in TABLES.intersection(names):
+            raise ConfigurationError(
+                f"{variable_of(name)} in {where}: it is a table; write it into las.toml, as [{name}]", param=name
+            )
         _refuse_unknown(names, [name for name in LASSettings.model_fields if name not in TABLES], where)
     settings = LASSettings(**overrides)
     if settings.local_mmproj and not settings.local_model:
@@ -300,13 +306,21 @@ _CANDIDATE: ContextVar[dict[str, Any]] = ContextVar("las_stored_settings")
 
 
 def _explained(error: ErrorDetails) -> ConfigurationError:
-    where = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"])
+    where = ".".join(str(part)[:_LONGEST_NAME] for part in error["loc"] if part != "[key]")
     table = error["loc"][0] in TABLES
-    unknown, reason = error["type"] == "extra_forbidden", error["msg"].removeprefix("Value error, ")
+    reason = _REASONS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return ConfigurationError(
-        f"{where if table else variable_of(where)}: {'there is no such setting' if unknown else reason}",
+        f"{where if table else variable_of(where)}: {reason}",
         param=str(error["loc"][0]),
     )
+
+
+_REASONS = {
+    "extra_forbidden": "there is no such setting",
+    "dict_type": "expected a table",
+    "model_type": "expected a table",
+}
+"""What is wrong, in the words of las.toml, by pydantic's name of it."""
 
 
 TABLES = frozenset({"providers", "models", "routing", "budgets", "chains", "agent", "documents"})

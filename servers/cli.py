@@ -67,7 +67,7 @@ def main() -> None:
 @app.command()
 def serve(
     chains: Annotated[
-        list[str] | None, typer.Argument(help="Chains of yours to publish, each as module:runnable", metavar="CHAIN...")
+        list[str] | None, typer.Argument(help="Chains of yours to publish, each as module:runnable", metavar="CHAIN")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: LAS_HOST, else 127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; default: LAS_PORT, else 7777")] = None,

@@ -15,8 +15,8 @@ from las_langchain.settings import FIXED, LASSettings, as_table, variable_of, wh
 Json = dict[str, Any]
 
 HIDDEN = "**********"
-_OF_ANY_NAME = frozenset({"headers", "options", "model_info", "env"})
-"""Tables whose entries others name: any may be a credential."""
+_OF_ANY_NAME = frozenset({"headers", "options", "model_info", "env", "args"})
+"""Tables and lists whose entries others make up: any may be a credential."""
 
 
 def shown(settings: LASSettings) -> Json:
@@ -41,7 +41,7 @@ def _shown(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: HIDDEN if name in _OF_ANY_NAME else _shown(key, item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_shown(name, item) for item in value]
+        return [HIDDEN if name in _OF_ANY_NAME else _shown(name, item) for item in value]
     if isinstance(value, str) and "://" in value:
         return shown_address(value, HIDDEN)
     return str(value) if isinstance(value, Path) else value

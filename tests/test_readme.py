@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import Server
@@ -21,6 +22,29 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def snippets(language: str) -> list[str]:
     """The code blocks of one language, in order."""
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def snippet(language: str, words: str) -> str:
+    """The one code block that has *words* in it."""
+    (found,) = [block for block in snippets(language) if words in block]
+    return found
+
+
+def shell(command: str, folder: Path | None = None) -> str:
+    """The output of a command, with ``las`` where a user has it."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-ec", command],
+        env={**os.environ, "PATH": path},
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def run(code: str) -> str:
@@ -53,9 +77,8 @@ def test_the_two_commands_do_what_is_said() -> None:
 
 
 def test_curl(server: Server) -> None:
-    command = here(snippets("bash")[1], server)
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
-    assert "Paris" in json.loads(result.stdout)["choices"][0]["message"]["content"]
+    answer = json.loads(shell(here(snippets("bash")[1], server)))
+    assert "Paris" in answer["choices"][0]["message"]["content"]
 
 
 def test_the_openai_client(server: Server) -> None:
@@ -72,25 +95,55 @@ def test_models_of_providers_can_be_made(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run(snippets("python")[2]) == ""
 
 
-def test_every_las_command(upstream: FakeOpenAI, tmp_path: Path) -> None:
-    (block,) = [block for block in snippets("bash") if block.startswith("las chat")]
+@pytest.fixture
+def own_data(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data folder of the test's own, with the embedded models."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "models").symlink_to(data_dir / "models")
+    monkeypatch.setenv("LAS_DATA_DIR", str(tmp_path / "data"))
+
+
+def test_every_las_command(upstream: FakeOpenAI, own_data: None, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("some notes")
     (tmp_path / "cat.png").write_bytes(b"png")
-    script_folder = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{script_folder}:{os.environ['PATH']}"}
-    for line in block.splitlines():
-        command = line.split("  #")[0].strip()
-        if command.startswith("las serve"):
-            continue  # does not end by itself; the server fixture runs it
-        subprocess.run(
-            ["bash", "-c", command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=True,
-        )
+    for line in snippet("bash", "las chat").splitlines():
+        if not line.startswith("las serve"):  # does not end by itself; the server fixture runs it
+            shell(line)
     assert len(upstream.requests) == 2
+
+
+# Chains
+
+
+def test_documents_are_read(own_data: None, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in ("docs/notes.md", "README.md"):
+        (tmp_path / name).write_text("The Zephyr kettle boils a litre in two minutes.")
+    read, serve = snippet("bash", "las ingest docs/").splitlines()
+    assert shell(read).startswith("2 added")
+    assert serve.startswith("las serve ")
+
+
+def test_a_chain_from_afar(chain_server: Server) -> None:
+    output = run(here(snippet("python", "RemoteRunnable"), chain_server))
+    assert output == "Echo: What is the capital of France?\nEcho: Which river flows through it?"
+    answer = json.loads(shell(here(snippet("bash", "/summarize/invoke"), chain_server)))
+    assert "Paris is the capital of France" in answer["output"]["content"]
+
+
+def test_a_chain_without_the_server(own_data: None) -> None:
+    assert "84" in run(snippet("python", "ChainRegistry"))
+
+
+def test_your_own_chains(own_data: None, tmp_path: Path) -> None:
+    (tmp_path / "my_package").mkdir()
+    for module, name in (("chains", "support"), ("agents", "clerk")):
+        (tmp_path / "my_package" / f"{module}.py").write_text(f"def {name}(text: str) -> str:\n    return text\n")
+    (tmp_path / "las.toml").write_text(snippet("toml", "[chains]"))
+    command = snippet("bash", "las serve my_package").split()
+    with Server(*command[2:], cwd=tmp_path) as running:
+        chains = {chain["name"]: chain["error"] for chain in httpx.get(f"{running.url}/chains").json()["chains"]}
+    assert chains["support"] is chains["clerk"] is None
 
 
 @pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".env.example", ".ci/run", "Makefile"])

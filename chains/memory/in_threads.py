@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from chains.memory.turns import Turns
 from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.forks import ForkAware
 from las_langchain.threads import in_thread
@@ -27,7 +28,14 @@ class Threads(ForkAware, BaseCheckpointSaver[str]):
 
     A write that is cancelled is finished all the same, so there are no halves. The lock of :class:`ForkAware` is held
     while the connection is used, so a fork waits for that, and finds it closed.
+
+    Attributes:
+        turns: of its conversations, whichever graphs go on with them.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = Turns()
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from las_langchain.errors import LASError
 from las_langchain.forks import ForkAware
 
 if TYPE_CHECKING:
     from chains.memory.in_threads import Threads
+
+logger = logging.getLogger(__name__)
 
 
 class Turns(ForkAware):
@@ -62,7 +66,7 @@ async def remembered_turn(threads: Threads, turns: Turns, thread: str | None) ->
 
     Args:
         threads: what the graph remembers by.
-        turns: of the same graph.
+        turns: of all graphs that go on with it.
         thread: the conversation; None: the run belongs to none.
     """
     if thread is None:
@@ -70,4 +74,8 @@ async def remembered_turn(threads: Threads, turns: Turns, thread: str | None) ->
         return
     async with turns.turn(thread):
         yield
-        await threads.aprune([thread])
+        try:
+            await threads.aprune([thread])
+        except LASError as error:
+            # The answer is there, and the next turn prunes for this one; another process may just be at it.
+            logger.warning("Old checkpoints of a conversation are still there: %s", error)

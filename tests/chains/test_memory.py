@@ -27,6 +27,8 @@ from typing_extensions import TypedDict
 
 from chains.memory import FILE, checkpointer
 from chains.memory.in_threads import Threads
+from chains.memory.sqlite import SQLiteThreads
+from chains.memory.turns import remembered_turn
 from las_langchain.errors import ConfigurationError
 from las_langchain.settings import LASSettings
 from tests.ledger_process import ROOT
@@ -182,6 +184,28 @@ async def test_pruned_it_goes_on_from_the_last_checkpoint(place: Threads) -> Non
     assert said(place) == ["one", "Echo: one", "two", "Echo: two", "three", "Echo: three"]
     place.prune(["t"], strategy="delete")
     assert said(place) == []
+
+
+async def test_what_cannot_be_pruned_is_left_for_the_next_turn(
+    place: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph = echoing(place)
+    async with remembered_turn(place, place.turns, "t"):
+        await graph.ainvoke(say("one"), THREAD)
+        refuse_deletions(place)
+
+    assert said(place) == ["one", "Echo: one"]
+    assert [entry.levelname for entry in caplog.records] == ["WARNING"]
+
+
+def refuse_deletions(memory: Threads) -> None:
+    """Let no checkpoint be deleted, as where the disk is full or another process prunes the same conversation."""
+    with memory.cursor() if isinstance(memory, SQLiteThreads) else memory._cursor() as cursor:  # type: ignore[attr-defined]
+        if isinstance(memory, SQLiteThreads):
+            cursor.execute("CREATE TRIGGER held BEFORE DELETE ON checkpoints BEGIN SELECT RAISE(FAIL, 'held'); END")
+            return
+        cursor.execute("CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''held''; END'")
+        cursor.execute("CREATE TRIGGER held BEFORE DELETE ON checkpoints EXECUTE FUNCTION held()")
 
 
 def test_messages_and_plain_data_are_restored_as_they_were(place: Threads, caplog: pytest.LogCaptureFixture) -> None:

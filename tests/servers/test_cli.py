@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from las_langchain.errors import ConfigurationError
+from las_langchain.settings import load_settings
 from las_langchain.usage import Ledger
 from las_langchain.usage.ledger import FILE
 from tests.conftest import ROOT, UPSTREAM_KEY, Server
@@ -127,6 +129,11 @@ WRONG: list[tuple[list[str], dict[str, str], str]] = [
     (["chat", "x", "-i", "nothing.png"], {}, "--image: nothing.png: No such file"),
     (["chat", "x", "-i", __file__.replace(".py", ".png")], {}, "No such file"),
     (["models", "--provider", "opnai"], {}, "did you mean 'openai'?"),
+    (
+        ["models"],
+        {"LAS_CHAINS": "{}"},
+        "LAS_CHAINS in the environment: it is a table; write it into las.toml, as [chains]",
+    ),
 ]
 
 
@@ -138,6 +145,27 @@ def test_mistakes_end_with_one_line_and_code_2(arguments: list[str], environment
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert result.stdout == ""
+
+
+TABLES = [
+    ("agent = []", "agent: expected a table"),
+    ("[agent]\ntool = []", "agent.tool: there is no such setting"),
+    ("[agent.mcp]\nfiles = 1", "agent.mcp.files: expected a table"),
+    ("[agent.mcp.files]", "agent.mcp.files: give either command or url"),
+    ('[chains]\n"my chain" = "m:x"', "chains.my chain: a chain's name has up to 64 letters, digits, - and _"),
+    ('[chains]\nmine = "m"', "chains.mine: expected module:name, such as my_package.chains:support"),
+    ('[documents]\nloaders = { docx = "X" }', "documents.loaders.docx: expected the end of a file's name"),
+    ("[documents]\nchunk_overlap = 2000", "documents: chunk_overlap must be smaller than chunk_size"),
+]
+
+
+@pytest.mark.parametrize(("toml", "message"), TABLES)
+def test_a_mistake_in_a_table_is_named(toml: str, message: str) -> None:
+    Path("las.toml").write_text(toml)
+    with pytest.raises(ConfigurationError) as error:
+        load_settings()
+    assert error.value.message.startswith(message)
+    assert "\n" not in error.value.message
 
 
 def test_a_terminal_without_unicode_gets_what_it_can_show(upstream: FakeOpenAI) -> None:

@@ -14,7 +14,7 @@ from las_langchain.errors import BadRequestError, LASError
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import STORED, load_settings
 from servers.shown import HIDDEN, shown
-from servers.stored import change
+from servers.stored import ConflictError, change
 
 Json = dict[str, Any]
 SECRET = "sk-secret-0123456789"
@@ -104,6 +104,39 @@ def test_every_value_of_a_table_of_any_names_is_hidden(folder: Path) -> None:
     assert answer["settings"]["providers"]["groq"]["options"] == dict.fromkeys(values, HIDDEN)
     assert answer["settings"]["routing"]["strategy"] == "simple-shuffle"
     assert answer["settings"]["models"]["a"]["deployments"][0]["base_url"] == f"https://{HIDDEN}@h/x?{HIDDEN}"
+
+
+def test_what_the_agents_servers_are_given_is_hidden(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("las.toml").write_text(
+        f"""
+[agent.mcp.files]
+command = "files"
+args = ["--token", "{SECRET}"]
+env = {{ TOKEN = "{SECRET}" }}
+[agent.mcp.web]
+url = "https://user:{SECRET}@host/mcp?key={SECRET}"
+headers = {{ Authorization = "{SECRET}" }}
+"""
+    )
+    answer = shown(load_settings())
+    assert SECRET not in json.dumps(answer)
+    assert answer["settings"]["agent"]["mcp"]["files"]["args"] == [HIDDEN, HIDDEN]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chains": {"mine": "os:system"}},
+        {"agent": {"mcp": {"mine": {"command": "sh"}}}},
+        {"documents": {"loaders": {".txt": "os:system"}}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_would_import_or_start_something_is_fixed(folder: Path, changes: Json) -> None:
+    service = LiteLLMService(load_settings())
+    with pytest.raises(ConflictError, match=r"set it in las\.toml"):
+        change(service, changes)
+    assert not (folder / STORED).exists()
 
 
 def test_what_was_shown_may_come_back(folder: Path) -> None:
