@@ -16,8 +16,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Sys
 from langchain_core.runnables import Runnable
 
 from chains.agent import CHAIN as AGENT
-from chains.chat import CHAIN, SYSTEM
 from chains.chain import Chain
+from chains.chat import CHAIN, SYSTEM
 from chains.memory import FILE, checkpointer
 from las_langchain.errors import APIError, AuthenticationError, BadRequestError, ContextWindowExceededError
 from las_langchain.service import get_litellm_service
