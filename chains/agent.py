@@ -15,7 +15,7 @@ from chains.chain import Chain
 from chains.graphs import answer_chunks
 from chains.inputs import ChatInput, chat_input, last_text
 from chains.memory import checkpointer
-from chains.memory.turns import Turns, remembered_turn
+from chains.memory.turns import remembered_turn
 from chains.streamed import Streamed, thread_of
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import LASSettings
@@ -47,14 +47,14 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
     """The agent; its MCP servers are asked for their tools here."""
     from chains.tools.catalog import agent_tools
 
-    threads, turns = checkpointer(settings), Turns()
+    threads = checkpointer(settings)
     graphs = _graphs(settings, agent_tools(settings.agent), threads)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[AIMessageChunk]:
         _check(given.messages)
         thread = thread_of(config)
         graph = graphs.forgetting if thread is None else graphs.remembering
-        async with remembered_turn(threads, turns, thread):
+        async with remembered_turn(threads, thread):
             state = await _state(graph, given, config)
             async with aclosing(answer_chunks(graph, state, config)) as chunks:
                 async for chunk in chunks:

@@ -96,7 +96,7 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
             reply = answer_chunks(forgetting, {"messages": given.messages}, config)
         else:
             reply = _remembered(remembering, given.messages, config)
-        async with remembered_turn(threads, threads.turns, thread), aclosing(reply) as chunks:
+        async with remembered_turn(threads, thread), aclosing(reply) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -59,20 +59,19 @@ class Turns(ForkAware):
 
 
 @asynccontextmanager
-async def remembered_turn(threads: Threads, turns: Turns, thread: str | None) -> AsyncIterator[None]:
+async def remembered_turn(threads: Threads, thread: str | None) -> AsyncIterator[None]:
     """A run of a conversation, alone in it; afterwards all but its last checkpoint are deleted.
 
     Each checkpoint holds the whole conversation, and nothing goes on from any but the last.
 
     Args:
-        threads: what the graph remembers by.
-        turns: of all graphs that go on with it.
+        threads: what the graph remembers by; all graphs that do take turns.
         thread: the conversation; None: the run belongs to none.
     """
     if thread is None:
         yield
         return
-    async with turns.turn(thread):
+    async with threads.turns.turn(thread):
         yield
         try:
             await threads.aprune([thread])

@@ -15,6 +15,8 @@ import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable
 
+from chains.agent import CHAIN as AGENT
+from chains.chain import Chain
 from chains.chat import CHAIN, SYSTEM
 from chains.memory import FILE, checkpointer
 from las_langchain.errors import APIError, AuthenticationError, BadRequestError, ContextWindowExceededError
@@ -281,8 +283,11 @@ async def test_two_runs_at_the_same_time_are_one_after_the_other(upstream: FakeO
     assert len(remembered()) == 4
 
 
-async def test_two_chains_with_one_memory_are_one_after_the_other(upstream: FakeOpenAI, chat: Chat) -> None:
-    another = CHAIN.build(load_settings())
+@pytest.mark.parametrize("chain", [CHAIN, AGENT], ids=lambda chain: chain.name)
+async def test_two_chains_with_one_memory_are_one_after_the_other(
+    upstream: FakeOpenAI, chat: Chat, chain: Chain
+) -> None:
+    another = chain.build(load_settings())
     upstream.enqueue(Reply(content="First", delay=0.2), Reply(content="Second"))
 
     await asyncio.gather(chat.ainvoke(human("One"), THREAD), another.ainvoke(human("Two"), THREAD))

@@ -190,7 +190,7 @@ async def test_what_cannot_be_pruned_is_left_for_the_next_turn(
     place: Threads, caplog: pytest.LogCaptureFixture
 ) -> None:
     graph = echoing(place)
-    async with remembered_turn(place, place.turns, "t"):
+    async with remembered_turn(place, "t"):
         await graph.ainvoke(say("one"), THREAD)
         refuse_deletions(place)
 
