@@ -24,8 +24,8 @@ app = create_app()
 ADD_ROUTES = """
 from langserve import add_routes
 from servers.published import Published
-for chain in app.state.chains.chains:
-    add_routes(app, Published(chain), path=f"/again/{chain.name}")
+for name in app.state.chains.names:
+    add_routes(app, Published(app.state.chains.chain(name)), path=f"/again/{name}")
 """
 
 

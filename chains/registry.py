@@ -53,9 +53,7 @@ class ChainRegistry:
         self._building: dict[str, threading.Lock] = {}
         self.failures: dict[str, str] = {}
         self._chains: dict[str, Chain | None] = dict.fromkeys(BUILT_IN)
-        missing = next((name for name in _PACKAGES if importlib.util.find_spec(name) is None), None)
-        if missing:
-            self.failures = dict.fromkeys(BUILT_IN, "needs an extra: pip install 'las-langchain[chains]'")
+        self._has_packages = all(importlib.util.find_spec(name) for name in _PACKAGES)
         for name, reference in {**service.settings.chains, **_named(references)}.items():
             self._add(name, reference)
 
@@ -64,17 +62,12 @@ class ChainRegistry:
         """The names of all chains, those that failed too."""
         return list(self._chains)
 
-    @property
-    def chains(self) -> list[Chain]:
-        """The chains that can be used, as far as is known."""
-        return [self.chain(name) for name in self._chains if name not in self.failures]
-
     def chain(self, name: str) -> Chain:
         """The chain of this *name*.
 
         Raises:
             ModelNotFoundError: there is none.
-            ConfigurationError: it could not be imported.
+            ConfigurationError: it could not be imported, or needs an extra.
         """
         if name not in self._chains:
             raise ModelNotFoundError(f"There is no chain {name!r:.100}{nearest(name, self._chains)}", param="model")
@@ -82,6 +75,10 @@ class ChainRegistry:
         if chain is None:
             if name in self.failures:
                 raise ConfigurationError(f"The chain {name} cannot be used: {self.failures[name]}", param=name)
+            if not self._has_packages:
+                raise ConfigurationError(
+                    f"The chain {name} needs an extra: pip install 'las-langchain[chains]'", param=name
+                )
             built_in: Chain = importlib.import_module(f"chains.{name}").CHAIN
             chain = self._chains[name] = built_in
         return chain

@@ -12,7 +12,6 @@ LISTED = {
     "name": "chat",
     "title": "Chat",
     "description": "A conversation that is remembered.",
-    "model": "chains/chat",
     "remembers": True,
     "playground": "/chains/chat/playground/",
     "chat_playground": "/chains/chat/chat/playground/",

@@ -125,21 +125,19 @@ async def listed(registry: ChainRegistry) -> list[Json]:
 
 
 def _listed(name: str, registry: ChainRegistry) -> Json:
-    failure = registry.failures.get(name)
     try:
         chain = registry.chain(name)
-    except LASError:
-        return {"name": name, "error": failure}
+    except LASError as error:
+        return {"name": name, "error": registry.failures.get(name, str(error))}
     path = f"{PREFIX}/{name}"
     return {
         "name": name,
         "title": chain.title,
         "description": chain.description,
-        "model": f"chains/{name}" if chain.from_messages else None,
         "remembers": chain.remembers,
         "playground": f"{path}/playground/",
         "chat_playground": f"{path}/chat/playground/" if is_chat(chain) else None,
-        "error": failure,
+        "error": registry.failures.get(name),
     }
 
 

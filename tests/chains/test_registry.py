@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -36,12 +38,30 @@ def test_the_built_in_ones_are_there(service: LiteLLMService) -> None:
     registry = ChainRegistry(service)
     assert registry.names == list(BUILT_IN)
     assert registry.failures == {}
-    for chain in registry.chains:
+    for chain in map(registry.chain, registry.names):
         assert isinstance(chain, Chain)
         assert chain.title
         assert chain.description.endswith(".")
         fields = chain.input_type.model_fields
         assert all(field.description and field.examples for field in fields.values()), chain.name
+
+
+def test_without_their_packages_they_say_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["langgraph"] = None  # As where it is not installed.
+from chains import ChainRegistry
+from las_langchain import LiteLLMService
+registry = ChainRegistry(LiteLLMService())
+print(registry.failures)
+try:
+    registry.runnable("chat")
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needs = "ConfigurationError The chain chat needs an extra: pip install 'las-langchain[chains]'"
+    assert result.stdout.splitlines() == ["{}", needs]
 
 
 def test_references_and_settings_are_published(service: LiteLLMService) -> None:

@@ -357,7 +357,6 @@ class TestTheList:
         assert listed["clerk"]["chat_playground"] == "/chains/clerk/chat/playground/"
         assert listed["clerk"]["remembers"] is True
         assert listed["joke"]["chat_playground"] is None
-        assert listed["joke"]["model"] == "chains/joke"
         assert listed["model"]["error"] is None
 
     def test_chains_that_fail_are_named_and_the_others_served(self, chain_server: Server, http: httpx.Client) -> None:
