@@ -11,14 +11,13 @@ from pathlib import Path
 from chains.documents.files import absolute, files_below, is_below, roots_of
 from chains.documents.reading import SkippedError, content_of, digest_of, document_of, loader_of
 from chains.documents.splitting import Splitter
-from chains.documents.store import BLOCK, DocumentStore, Known, Passage, Source, unit_blocks
+from chains.documents.store import BLOCK, BYTES_PER_NUMBER, DocumentStore, Known, Passage, Source, unit_blocks
 from las_langchain.embeddings import LASEmbeddings
 from las_langchain.errors import BadRequestError, ContextWindowExceededError
 from las_langchain.settings import LASSettings
 
-_READING = 1
+_READING = 2
 """Changes when files are read or divided in another way than before, so that all are read again."""
-_BYTES_PER_NUMBER = 4
 
 
 @dataclass(slots=True)
@@ -188,7 +187,7 @@ class Ingestion:
             return
         texts = (_embedded_text(source.title, passage) for source in sources for passage in source.passages)
         blocks, dimensions = self._vectors(texts, sum(len(source.passages) for source in sources))
-        vectors, size = b"".join(blocks), dimensions * _BYTES_PER_NUMBER
+        vectors, size = b"".join(blocks), dimensions * BYTES_PER_NUMBER
         for source in sources:
             own, vectors = vectors[: size * len(source.passages)], vectors[size * len(source.passages) :]
             source.blocks = [own[start : start + size * BLOCK] for start in range(0, len(own), size * BLOCK)]

@@ -30,15 +30,18 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_HEADING = re.compile(r"^#{1,2}[ \t]+(\S.*?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,2}[ \t]+(\S.*)$", re.MULTILINE)
 _NOT_TEXT = bytes({*range(32)} - set(b"\a\b\t\n\v\f\r\x1b"))
 _MOST_NOT_TEXT = 0.01
 """Share of such bytes up to which a file is text."""
-_BLOCKS = (
+_BLOCKS = frozenset(
     "address article aside blockquote body br caption dd details div dl dt fieldset figcaption figure footer form h1 "
-    "h2 h3 h4 h5 h6 header hr li main nav ol option p pre section summary table td th tr ul"
-).split()
-_HIDDEN = "[hidden], [aria-hidden=true], [style*='display:none'], [style*='display: none'], noscript, head, svg, select"
+    "h2 h3 h4 h5 h6 header hr li main nav ol option p pre section summary table td th tr ul".split()
+)
+# Not head: where its end tag is left out, as it may be, the body is in it.
+_HIDDEN = (
+    "[hidden], [aria-hidden=true], [style*='display:none'], [style*='display: none'], noscript, title, svg, select"
+)
 
 
 class SkippedError(Exception):
@@ -73,8 +76,10 @@ def content_of(path: str) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        SkippedError: it is no regular file, or too large.
+        SkippedError: it is no regular file, or too large, or its name cannot be stored.
     """
+    if not _is_unicode(path):
+        raise SkippedError("its name is not UTF-8: rename it")
     state = Path(path).stat()
     if not stat.S_ISREG(state.st_mode):
         raise SkippedError("not a regular file")
@@ -122,6 +127,14 @@ def _kind_of(path: str, content: bytes) -> Any:
     return _markdown if suffix in _MARKDOWN else _plain
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _storable(text: str) -> str:
     """*text* without what neither SQLite nor JSON can hold, and PDF files do."""
     return text.replace("\0", "").encode(errors="replace").decode()
@@ -156,32 +169,44 @@ def _plain(content: bytes) -> Read:
 def _markdown(content: bytes) -> Read:
     text = _decoded(content)
     heading = _HEADING.search(text)
-    return Read(heading[1] if heading else None, [Text(text, has_lines=True)])
+    return Read(heading[1].rstrip(" \t\r#") if heading else None, [Text(text, has_lines=True)])
 
 
 def _html(content: bytes) -> Read:
-    from bs4 import BeautifulSoup, XMLParsedAsHTMLWarning
+    from bs4 import BeautifulSoup, ParserRejectedMarkup, XMLParsedAsHTMLWarning
+    from bs4.dammit import EncodingDetector
 
-    if not content.startswith(tuple(mark for mark, _ in _MARKS)) and _is_binary(content):
-        raise SkippedError("binary")
+    text = _decoded(content)
+    # An encoding that is not named would be guessed, and badly where the text is short.
+    is_named = EncodingDetector.find_declared_encoding(content, is_html=True) is not None
     with warnings.catch_warnings():
         # XHTML is read well enough as HTML.
         warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
-        soup = BeautifulSoup(content, "html.parser")
+        try:
+            soup = BeautifulSoup(content if is_named else text, "html.parser")
+        except ParserRejectedMarkup:
+            raise SkippedError("broken HTML") from None
     title = soup.title.get_text() if soup.title else None
     return Read(title, [Text(_visible(soup))])
 
 
 def _visible(soup: BeautifulSoup) -> str:
-    for tag in soup.select(_HIDDEN):
-        tag.decompose()
-    for node in soup.find_all(string=True):
-        if node.find_parent("pre") is None:
-            node.replace_with(type(node)(re.sub(r"\s+", " ", node)))
-    for tag in soup.find_all(_BLOCKS):
-        tag.insert_before("\n")
-        tag.insert_after("\n")
-    lines = (line.rstrip() for line in soup.get_text().split("\n"))
+    from bs4.element import CData, NavigableString, PageElement, Tag
+
+    hidden = {id(tag) for tag in soup.select(_HIDDEN)}
+    pieces: list[str] = []
+    # Changing the tree instead takes time with the square of its size.
+    waiting: list[tuple[PageElement, bool]] = [(soup, False)]
+    while waiting:
+        node, is_pre = waiting.pop()
+        if isinstance(node, Tag) and id(node) not in hidden:
+            is_pre = is_pre or node.name == "pre"
+            border = NavigableString("\n" if node.name in _BLOCKS else "")
+            pieces.append(border)
+            waiting += [(border, True), *((child, is_pre) for child in reversed(node.contents))]
+        elif type(node) in (NavigableString, CData):
+            pieces.append(str(node) if is_pre else re.sub(r"\s+", " ", str(node)))
+    lines = (line.rstrip() for line in "".join(pieces).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 BLOCK = 64
 """Most passages whose vectors are one row."""
-_ROWS = 512
-"""Rows of vectors that a search holds at a time."""
+_AT_ONCE = 1024
+"""Vectors that a search compares at a time: more take memory, and BLAS more threads than are of use."""
+
+BYTES_PER_NUMBER = 4
+"""Of a vector, as float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,15 +315,24 @@ def _by_meaning(connection: Connection, vector: Sequence[float], most: int, othe
 
 def _matrices(connection: Connection, dimensions: int) -> Iterator[tuple[Any, Any]]:
     """The vectors with their ids, some at a time."""
+    rows: list[tuple[int, bytes]] = []
+    size = 0
+    for first, block in connection.execute("SELECT first, block FROM vectors ORDER BY first"):
+        rows.append((first, block))
+        size += len(block) // (BYTES_PER_NUMBER * dimensions)
+        if size >= _AT_ONCE:
+            yield _joined(rows, dimensions)
+            rows, size = [], 0
+    if rows:
+        yield _joined(rows, dimensions)
+
+
+def _joined(rows: Sequence[tuple[int, bytes]], dimensions: int) -> tuple[Any, Any]:
     numpy = _numpy()
-    cursor = connection.execute("SELECT first, block FROM vectors ORDER BY first")
-    while rows := cursor.fetchmany(_ROWS):
-        matrix = numpy.frombuffer(b"".join(block for _, block in rows), dtype=numpy.float32).reshape(-1, dimensions)
-        sizes = [len(block) // (4 * dimensions) for _, block in rows]
-        yield (
-            numpy.concatenate([numpy.arange(first, first + n) for (first, _), n in zip(rows, sizes, strict=True)]),
-            matrix,
-        )
+    matrix = numpy.frombuffer(b"".join(block for _, block in rows), dtype=numpy.float32).reshape(-1, dimensions)
+    sizes = (len(block) // (BYTES_PER_NUMBER * dimensions) for _, block in rows)
+    ids = [numpy.arange(first, first + size) for (first, _), size in zip(rows, sizes, strict=True)]
+    return numpy.concatenate(ids), matrix
 
 
 def _found(connection: Connection, similar: dict[int, float]) -> dict[int, Found]:

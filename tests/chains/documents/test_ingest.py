@@ -53,6 +53,18 @@ def test_what_is_read_is_stored_with_titles_pages_and_lines(
     assert len(embedder.requests) == 1
 
 
+def test_a_name_that_is_not_utf_8_is_skipped(ingest: Ingest, store: DocumentStore, folder: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_text("Coffee.")
+    except OSError:
+        pytest.skip("this file system knows no such names")
+
+    summary = ingest(folder)
+
+    assert (summary.added, list(summary.skipped.values())) == (2, ["its name is not UTF-8: rename it"])
+    assert names(store) == ["cats.md", "dogs.txt"]
+
+
 def test_a_second_time_nothing_is_embedded(ingest: Ingest, folder: Path, embedder: FakeOpenAI) -> None:
     ingest(folder)
     embedder.reset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_colours_of_terminals_make_a_log_no_binary_file() -> None:
 def test_markdowns_first_heading_is_its_title() -> None:
     assert document_of("a.md", b"intro\n\n## The *Guide* ##\n\n# Other\n").title == "The *Guide*"
     assert document_of("a.txt", b"# A comment\n").title is None
+    assert document_of("a.md", b"# ##\n").title is None
+
+
+def test_a_heading_of_marks_alone_takes_no_time() -> None:
+    began = time.process_time()
+    document_of("a.md", b"#" + b" #" * 20_000 + b"x")
+    assert time.process_time() - began < 4
 
 
 PAGE = """<!doctype html><html><head><title> The  Manual
@@ -94,8 +102,27 @@ def test_html_is_read_in_the_encoding_that_it_names() -> None:
     assert text_of("a.htm", page.encode("iso-8859-2")) == "Łódź"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_html_without_a_named_encoding_is_read_as_text_is(encoding: str) -> None:
+    assert text_of("a.htm", "<p>Grüße – “naïve”".encode(encoding)) == "Grüße – “naïve”"
+
+
+def test_html_whose_head_has_no_end_is_read() -> None:
+    read = document_of("a.html", b"<!doctype html><head><title>Cats</title><body><p>Cats sleep.")
+    assert (read.title, [text.text for text in read.texts]) == ("Cats", ["Cats sleep."])
+
+
+@pytest.mark.parametrize("row", ["<p>one</p>", "<p>", "<tr><td>a<td>b"])
+def test_long_html_is_read_in_time_in_proportion(row: str) -> None:
+    began = time.process_time()
+    with suppress(SkippedError):
+        document_of("a.html", (row * 5_000).encode())
+    assert time.process_time() - began < 4
+
+
 @pytest.mark.parametrize(
-    "content", [b"<", b"<p", b"<p><p></b></i>x", b"<!DOCTYPE", b"<?xml version='1.0'?><html>x</html>"]
+    "content",
+    [b"<", b"<p", b"<p><p></b></i>x", b"<!DOCTYPE", b"<?xml version='1.0'?><html>x</html>", b"<![no<p>x"],
 )
 def test_broken_html_is_read_or_skipped_without_a_warning(content: bytes) -> None:
     with suppress(SkippedError):

@@ -71,6 +71,20 @@ def test_operators_quotes_accents_and_endings_are_no_obstacle(small: DocumentSto
     assert matches.found[matches.by_words[0]].passage.text.startswith(first)
 
 
+def test_the_nearest_of_many_is_found_wherever_it_is(tmp_path: Path) -> None:
+    store = DocumentStore(tmp_path / "documents.sqlite3")
+    counts = [1000, 23, 1, 1, 1500]
+    for path, count in enumerate(counts):
+        vectors = [[float(path), 1.0 + place] for place in range(count)]
+        passages = [Passage(f"{path} {place}") for place in range(count)]
+        store.put([Source(str(path), "f", None, passages, unit_blocks(vectors))], "m", 2)
+
+    for path in range(1, len(counts)):
+        matches = store.search([], [float(path), 1.0], "m", 1)
+        assert matches.found[matches.by_meaning[0]].passage.text == f"{path} 0"
+    assert len(store.search([], [0.0, 1.0], "m", 5000).by_meaning) == sum(counts)
+
+
 def test_the_nearest_vectors_come_first_with_their_cosine(small: DocumentStore) -> None:
     matches = small.search([], [0.0, 3.0, 4.0], "m", 2)
     texts = [
