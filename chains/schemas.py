@@ -36,6 +36,8 @@ _MOST_FAULTS = 5
 _LONGEST_FAULT = 200
 _LONGEST_ANSWER = 8_000
 """Letters of a wrong answer that the model is shown again."""
+_MOST_LOCAL_TOKENS = 512
+"""Tokens of an answer of the embedded model, which are some seconds."""
 _REFERENCES = ("$ref", "$dynamicRef")
 _DATA = frozenset({"enum", "const", "default", "examples"})
 """Keywords that hold values, in which nothing is a reference."""
@@ -99,8 +101,10 @@ async def fitting_answer(messages: list[BaseMessage], schema: Json, config: Runn
         LASError: whatever else went wrong with a call.
     """
     model, (asked, wrapped) = ChatLAS(), _asked(schema)
-    # The embedded model fills in arguments only from the first words of a text.
-    method: Any = "json_schema" if _is_embedded(model) else None
+    method: Any = None
+    if _is_embedded(model):
+        # It fills in arguments only from the first words of a text, and ends some texts never.
+        model, method = ChatLAS(max_tokens=_MOST_LOCAL_TOKENS, temperature=0), "json_schema"
     runnable = model.with_structured_output(asked, include_raw=True, method=method)
     usage: UsageMetadata | None = None
     correction: list[BaseMessage] = []
@@ -112,7 +116,10 @@ async def fitting_answer(messages: list[BaseMessage], schema: Json, config: Runn
             return Fitting(value, usage)
         if answer["raw"].response_metadata.get("finish_reason") == "length":
             # Another try would be as long.
-            raise _unfit("The model's answer was cut off before the JSON was whole: allow longer ones, or ask for less")
+            raise _unfit(
+                "The model's answer was cut off before the JSON was whole: bound its texts with maxLength in the "
+                "schema, ask for less, allow longer answers (LAS_MAX_TOKENS), or set LAS_MODEL to a larger model"
+            )
         correction = _correction(answer, faults)
     raise _unfit(f"The model's answer does not fit the schema, nor does its correction: {'; '.join(faults[:2])}")
 
