@@ -37,10 +37,11 @@ _APPROVALS = frozenset({"approve", "approved", "yes", "y", "ok", "okay", "allow"
 
 @dataclass(frozen=True, slots=True)
 class _Graphs:
-    """The agent with a memory, and the one for runs that belong to no conversation."""
+    """The agent with a memory, the one for runs that belong to no conversation, and the tools to be approved."""
 
     remembering: Graph
     forgetting: Graph
+    asking: frozenset[str]
 
 
 def build(settings: LASSettings) -> Runnable[Any, Any]:
@@ -55,7 +56,7 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
         thread = thread_of(config)
         graph = graphs.forgetting if thread is None else graphs.remembering
         async with remembered_turn(threads, turns, thread):
-            state = await _state(graph, given, config)
+            state = await _state(graph, given, config, graphs.asking)
             async with aclosing(answer_chunks(graph, state, config)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -74,6 +75,7 @@ def _graphs(settings: LASSettings, tools: list[BaseTool], threads: Threads) -> _
     return _Graphs(
         _graph(settings, tools, HumanInTheLoopMiddleware(asking), threads),
         _graph(settings, tools, Unapproved(names), None),
+        frozenset(names),
     )
 
 
@@ -115,17 +117,19 @@ def _check(messages: list[AnyMessage]) -> None:
             )
 
 
-async def _state(graph: Graph, given: ChatInput, config: RunnableConfig) -> Any:
+async def _state(graph: Graph, given: ChatInput, config: RunnableConfig, asking: frozenset[str]) -> Any:
     """What the graph goes on with: the new messages, or a person's decision where it waits for one."""
     from langgraph.types import Command
 
     waiting = (await graph.aget_state(config)).interrupts if graph.checkpointer else ()
-    if not waiting:
+    requests = [request for one in waiting for request in one.value["action_requests"]]
+    # A call of a tool that need not be approved any more would be run whatever was decided, so it is given up.
+    if not requests or any(request["name"] not in asking for request in requests):
         # LangGraph gives messages their ids, by which a caller's own would replace those of an earlier run.
         return {"messages": [one.model_copy() for one in given.messages]}
     said = last_text(list(given.messages)).strip()
     decision = {"type": "approve"} if _approves(said) else {"type": "reject", "message": said}
-    return Command(resume={"decisions": [decision] * sum(len(one.value["action_requests"]) for one in waiting)})
+    return Command(resume={"decisions": [decision] * len(requests)})
 
 
 def _approves(said: str) -> bool:

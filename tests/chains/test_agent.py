@@ -387,6 +387,19 @@ def test_anything_else_rejects_a_call_and_is_the_reason(upstream: FakeOpenAI, ur
     assert all(said in text for text in told.values())
 
 
+def test_a_rejected_call_is_not_run_where_it_need_not_be_approved_any_more(
+    upstream: FakeOpenAI, url: str, log: Path
+) -> None:
+    upstream.enqueue(calls(("delete_file", {"name": "a"})), Reply(content="I keep it."))
+    with approving(url) as chain:
+        chain.invoke(asked("Delete it"), thread("changed"))
+    with agent(mcp={"tests": {"url": url}}) as chain:
+        assert chain.invoke(asked("No"), thread("changed")).text == "I keep it."
+
+    assert log.read_text() == ""
+    assert results(upstream) == {"c0": "This call was given up before it had a result."}
+
+
 def test_what_follows_a_decision_is_a_question_again(upstream: FakeOpenAI, url: str, log: Path) -> None:
     upstream.enqueue(calls(("delete_file", {"name": "a"})), Reply(content="Done."))
     with approving(url) as chain:
