@@ -35,10 +35,11 @@ PROMPT = (
 
 @dataclass(frozen=True, slots=True)
 class _Graphs:
-    """The agent with a memory, and the one for runs that belong to no conversation."""
+    """The agent with a memory, the one for runs that belong to no conversation, and the tools to be approved."""
 
     remembering: Graph
     forgetting: Graph
+    asking: frozenset[str]
 
 
 def build(settings: LASSettings) -> Runnable[Any, Any]:
@@ -55,7 +56,7 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
         async with remembered_turn(threads, thread):
             # LangGraph gives messages their ids, by which a caller's own would replace those of an earlier run.
             new = {"messages": [one.model_copy() for one in given.messages]}
-            state = await resumption(graph, given.messages, config) or new
+            state = await resumption(graph, given.messages, config, graphs.asking) or new
             async with aclosing(answer_chunks(graph, state, config)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -74,6 +75,7 @@ def _graphs(settings: LASSettings, tools: list[BaseTool], threads: Threads) -> _
     return _Graphs(
         _graph(settings, tools, HumanInTheLoopMiddleware(asking), threads),
         _graph(settings, tools, Unapproved(names), None),
+        frozenset(names),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -55,7 +55,10 @@ async def answer_chunks(
 
 
 async def resumption(
-    graph: Pregel[Any, Any, Any, Any], messages: Sequence[BaseMessage], config: RunnableConfig
+    graph: Pregel[Any, Any, Any, Any],
+    messages: Sequence[BaseMessage],
+    config: RunnableConfig,
+    asking: Collection[str] | None = None,
 ) -> Command[Any] | None:
     """What *graph* goes on with where it waits for a person in this conversation; None: it does not wait.
 
@@ -64,11 +67,16 @@ async def resumption(
         messages: the last one of a person is the answer to each question. Where tools need approval, it is one if it
             says so, and else why they are rejected.
         config: of the run.
+        asking: the tools that need approval; a call of any other would be run whatever is decided, so that it is given
+            up. None: this is not known.
     """
     if graph.checkpointer in (None, False) or thread_of(config) is None:
         return None
     waiting = (await graph.aget_state(config)).interrupts
     if not waiting:
+        return None
+    asked = {request["name"] for one in waiting for request in _requests(one.value)}
+    if asking is not None and not asked.issubset(asking):
         return None
     from langgraph.types import Command
 

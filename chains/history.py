@@ -18,6 +18,8 @@ _LOST = "This call was given up before it had a result."
 _CUT = "\n[Cut here: the conversation is too long.]"
 _ANSWER_SHARE = 4
 """An answer gets this fraction of the context at most."""
+_LONG_TOKEN = 16
+"""Bytes of a token, or fewer; only of blanks and the like there are longer ones."""
 _PROBE = 5
 """Tokens of a message of one sign, or fewer."""
 _OVERHEAD = 100
@@ -43,14 +45,16 @@ async def readable(
     profile = model.profile or {}
     context = profile.get("max_input_tokens")
     # No token is shorter than a byte, so most conversations need not be counted.
-    if context is None or sum(map(_bytes, whole)) < context // 2:
+    size = sum(map(_bytes, whole))
+    if context is None or size < context // 2:
         return whole
     answer = min(profile.get("max_output_tokens") or context, context // _ANSWER_SHARE)
 
     def cut() -> list[AnyMessage]:
         fixed = model.get_num_tokens_from_messages(list(system), tools) if system or tools else 0
         most = context - answer - fixed
-        if _count(model, whole) <= most:
+        # Counting all of what is far too long would take many seconds.
+        if size <= context * _LONG_TOKEN and _count(model, whole) <= most:
             return whole
         # Templates begin and end a prompt with words of their own, which are counted once and not with each part.
         probe = HumanMessage(".")
@@ -80,14 +84,22 @@ def turns(messages: Sequence[AnyMessage]) -> list[list[AnyMessage]]:
     A call without a result, of a run that was given up, gets one that says so, since providers refuse it else. System
     messages are left out, and results of no call.
     """
-    results = {one.tool_call_id: one for one in messages if isinstance(one, ToolMessage)}
     parts: list[list[AnyMessage]] = []
+    # Some models give the calls of every step the same ids, so a result is of the newest call that has none.
+    waiting: dict[str, list[tuple[list[AnyMessage], int]]] = {}
     for message in messages:
         if isinstance(message, AIMessage) and message.tool_calls:
             calls = [str(call["id"]) for call in message.tool_calls]
-            lost = {one: ToolMessage(_LOST, tool_call_id=one, status="error") for one in calls if one not in results}
-            parts.append([message, *({**results, **lost}[one] for one in calls)])
-        elif not isinstance(message, SystemMessage | ToolMessage):
+            part: list[AnyMessage] = [message, *(ToolMessage(_LOST, tool_call_id=one, status="error") for one in calls)]
+            waiting.update({one: [] for one in calls})
+            for place, one in enumerate(calls, 1):
+                waiting[one].append((part, place))
+            parts.append(part)
+        elif isinstance(message, ToolMessage):
+            if waiting.get(message.tool_call_id):
+                part, place = waiting[message.tool_call_id].pop(0)
+                part[place] = message
+        elif not isinstance(message, SystemMessage):
             parts.append([message])
     return parts
 

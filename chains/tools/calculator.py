@@ -52,7 +52,7 @@ _SPELLINGS = [
     (re.compile(pattern, re.IGNORECASE), written)
     for pattern, written in (
         (r"^\s*(?:(?:what|how much) (?:is|are)|what's|calculate|compute|evaluate|work out)\b|[?=\s]+$", ""),
-        (r"[×⋅·✕]|\b(?:times|multiplied by)\b|(?<=[\d)])\s*x\s*(?=[\d(])", " * "),
+        (r"[×⋅·✕]|\b(?:times|multiplied by)\b|(?<=[\d)])(?!(?<=(?<![\w.])0)x)\s*x\s*(?=[\d(])", " * "),
         (r"[÷∶]|\bdivided by\b", " / "),
         (r"\^|\bto the power of\b", " ** "),
         (r"[−–]|\bminus\b", " - "),
@@ -61,11 +61,27 @@ _SPELLINGS = [
         (r"\bsquared\b|²", " ** 2"),
         (r"\bcubed\b|³", " ** 3"),
         (r"√\s*(?=\()|\b(?:the )?square root of\s*(?=\()", "sqrt"),
-        (r"(?:√|\b(?:the )?square root of)\s*([\d.]+)", r"sqrt(\1)"),
+        (r"(?:√|\b(?:the )?square root of)\s*([\d.]+)(?![\d.]|,\d)", r"sqrt(\1)"),
         (r"([\d.]+)\s*(?:%|percent) of\b", r"\1 / 100 *"),
     )
 ]
+_UNCLEAR = [
+    (re.compile(pattern, re.IGNORECASE), advice)
+    for pattern, advice in (
+        (
+            r"%\s*(?:[-+−–]|plus\b|minus\b)|\d%\s+[\d(]",
+            "% may mean percent or a remainder there: write 50 / 100 for 50 percent, or 17 mod 5",
+        ),
+        (
+            r"(?:\*\*|[/^÷∶%]|\b(?:divided by|power of|mod|modulo)\b)\s*[-−–]?\s*[\d.,]+\s*(?:%|percent) of\b",
+            "Percentages that something is divided by, or that are powers, are written in brackets: 9 / (10% of 50)",
+        ),
+        (r"(?:squared|cubed|[²³])\s*(?:squared|cubed|[²³])", "Powers of powers are written with **, and in brackets"),
+        (r"#", "Not readable: #"),
+    )
+]
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+_SEVERAL = re.compile(r"(?<![\d.])\d{1,3}(?:,\d{3})+(?!\d)")
 
 
 def calculated(expression: str) -> Number:
@@ -76,12 +92,17 @@ def calculated(expression: str) -> Number:
     """
     if len(expression) > _LANGUAGE.longest:
         raise Refused(f"Too long: {len(expression)} characters, and at most {_LANGUAGE.longest} are read")
+    for pattern, advice in _UNCLEAR:
+        if pattern.search(expression):
+            raise Refused(advice)
     written = expression
     for pattern, spelling in _SPELLINGS:
         written = pattern.sub(spelling, written)
-    if not re.search(r"[A-Za-z]\s*\(", written):
-        # Elsewhere a comma is between the arguments of a function.
-        written = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), written)
+    several = _SEVERAL.search(written)
+    if several and re.search(r"[A-Za-z]\s*\(", written):
+        one, two = several[0].replace(",", ""), several[0].replace(",", ", ")
+        raise Refused(f"{several[0]} may be one number or several: write {one}, or {two}")
+    written = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), written)
     # Python takes no leading zeros.
     written = re.sub(r"(?<![\w.])0+(?=\d)", "", written)
     return number(evaluate(written, _LANGUAGE))

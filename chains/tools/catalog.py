@@ -69,4 +69,4 @@ def to_approve(tools: Sequence[BaseTool], names: Sequence[str]) -> list[str]:
 
 def _plain(name: str) -> str:
     """*name* as providers take it."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME]
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME] or "tool"

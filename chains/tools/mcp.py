@@ -22,6 +22,19 @@ logger = logging.getLogger(__name__)
 _LONGEST_REASON = 300
 
 
+class _WithoutValues(logging.Filter):
+    """Keeps the variables of programs out of the log, where the library writes those with ``${`` in them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Take the values out of *record*; it is logged in any case."""
+        if isinstance(record.args, tuple):
+            record.args = (*record.args[:1], *["***"] * len(record.args[1:]))
+        return True
+
+
+_WITHOUT_VALUES = _WithoutValues()
+
+
 def served_tools(settings: AgentSettings) -> Mapping[str, list[BaseTool]]:
     """The tools of every server, by the server's name.
 
@@ -36,6 +49,7 @@ def served_tools(settings: AgentSettings) -> Mapping[str, list[BaseTool]]:
         raise ConfigurationError(
             f"[agent.mcp] needs an extra: pip install 'las-langchain[chains]' ({error})", param="agent"
         ) from None
+    logging.getLogger("langchain_mcp_adapters.sessions").addFilter(_WITHOUT_VALUES)
     connections: Any = {name: _connection(server, settings.tool_timeout) for name, server in settings.mcp.items()}
     return BACKGROUND.run(_all(MultiServerMCPClient(connections), settings.tool_timeout))
 
@@ -63,13 +77,25 @@ async def _all(client: MultiServerMCPClient, timeout: float) -> dict[str, list[B
 async def _of(client: MultiServerMCPClient, name: str, timeout: float) -> list[BaseTool]:  # noqa: ASYNC109
     try:
         async with asyncio.timeout(timeout):
-            return await client.get_tools(server_name=name)
+            return [tool for tool in await client.get_tools(server_name=name) if _has_arguments(tool, name)]
     except TimeoutError:
         reason = f"it did not answer within {timeout:g} seconds"
     except Exception as error:
         reason = _reason(error)
     logger.error("The MCP server %s cannot be used: %s", name, reason)
     return []
+
+
+def _has_arguments(tool: BaseTool, server: str) -> bool:
+    """Whether the schema of *tool* is one of arguments; providers refuse every request that has any other."""
+    if not isinstance(tool.args_schema, dict):
+        return True
+    # Some servers write none for a tool that takes nothing.
+    tool.args_schema = {"type": "object", "properties": {}, **tool.args_schema}
+    if tool.args_schema["type"] == "object":
+        return True
+    logger.warning("The tool %s of the MCP server %s is left out: its arguments are no object", tool.name, server)
+    return False
 
 
 def _reason(error: BaseException) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelCallLimitMiddleware, hook_config
-from langchain_core.messages import AIMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 
 from chains.history import instructions, readable
 from las_langchain import ChatLAS
+from las_langchain.errors import APIError
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse
@@ -23,11 +24,17 @@ class CurrentModel(AgentMiddleware[Any, Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        """Make one call."""
+        """Make one call.
+
+        Raises:
+            APIError: the model called tools in no way that can be understood, and said nothing.
+        """
         model = ChatLAS()
         system = _together(request.system_message, instructions(request.messages))
         messages = await readable(model, [system], request.messages, request.tools)
-        return await handler(request.override(model=model, system_message=system, messages=messages))
+        response = await handler(request.override(model=model, system_message=system, messages=messages))
+        _check(response.result[-1])
+        return response
 
 
 class StepLimit(ModelCallLimitMiddleware[Any, Any]):
@@ -49,6 +56,12 @@ class StepLimit(ModelCallLimitMiddleware[Any, Any]):
         steps = "1 step" if self.run_limit == 1 else f"{self.run_limit} steps"
         text = f"I am sorry: I could not finish this within {steps}, which is the limit here."
         return {**change, "messages": [AIMessage(text)]}
+
+
+def _check(answer: BaseMessage) -> None:
+    if isinstance(answer, AIMessage) and answer.invalid_tool_calls and not (answer.tool_calls or answer.text.strip()):
+        names = ", ".join(dict.fromkeys(str(call["name"]) for call in answer.invalid_tool_calls))
+        raise APIError(f"The model called {names:.100} with arguments that are no JSON object; ask it again")
 
 
 def _together(own: SystemMessage | None, others: str) -> SystemMessage:

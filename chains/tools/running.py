@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain.agents.middleware import AgentMiddleware, ToolErrorMiddleware
 from langchain_core.messages import ToolMessage
 
-from las_langchain.errors import APITimeoutError, LASError, masked
+from las_langchain.errors import APIConnectionError, APITimeoutError, LASError, masked
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ToolCallRequest
@@ -43,6 +43,7 @@ class ToolLimits(AgentMiddleware[Any, Any, Any]):
 
         Raises:
             APITimeoutError: it took too long; it is told to end, and not waited for.
+            APIConnectionError: it gave itself up, as what waits for a server may do; the run goes on.
         """
         task = asyncio.ensure_future(handler(request))
         try:
@@ -53,6 +54,8 @@ class ToolLimits(AgentMiddleware[Any, Any, Any]):
         if not done:
             await self._end(task)
             raise APITimeoutError(f"{request.tool_call['name']} did not end within {self._seconds:g} seconds")
+        if task.cancelled():
+            raise APIConnectionError(f"{request.tool_call['name']} was given up before it had a result")
         return _shortened(task.result())
 
     async def _end(self, task: asyncio.Task[Result]) -> None:
@@ -106,18 +109,22 @@ def told(error: BaseException) -> str:
 
 
 def _shortened(result: Result) -> Result:
+    """*result* as models take it: its texts as one, cut where they are too long, and its pictures."""
     if not isinstance(result, ToolMessage):
         return result
-    only_text = isinstance(result.content, str) or all(
-        isinstance(block, str) or block.get("type") == "text" for block in result.content
-    )
-    if not only_text:
-        return result
-    text = "\n".join(_text(block) for block in result.content) if isinstance(result.content, list) else result.content
+    blocks = result.content if isinstance(result.content, list) else [result.content]
+    pictures = [block for block in blocks if isinstance(block, dict) and block.get("type") == "image"]
+    text = "\n".join(_text(block) for block in blocks if block not in pictures)
     if len(text) > LONGEST_RESULT:
         text = f"{text[:LONGEST_RESULT]}\n[Cut here: the result has {len(text):,} characters.]"
-    return result.model_copy(update={"content": text})
+    content: Any = [*([{"type": "text", "text": text}] if text else []), *pictures] if pictures else text
+    return result.model_copy(update={"content": content})
 
 
 def _text(block: Any) -> str:
-    return block if isinstance(block, str) else str(block.get("text", ""))
+    if isinstance(block, str):
+        return block
+    if block.get("type") == "text":
+        return str(block.get("text", ""))
+    # Few models take files, and one that is refused would end the conversation.
+    return f"[A {block.get('type')}, {block.get('mime_type') or 'of unknown kind'}: {block.get('url') or 'not shown'}]"

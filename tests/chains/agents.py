@@ -17,6 +17,7 @@ from las_langchain.settings import load_settings
 from tests.fake_openai import FakeOpenAI
 
 Json = dict[str, Any]
+ODD_SERVER = str(Path(__file__).parents[1] / "odd_mcp_server.py")
 SERVER = str(Path(__file__).parents[1] / "mcp_server.py")
 
 

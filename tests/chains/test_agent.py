@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from chains.agent import build
-from las_langchain.errors import BadRequestError, ContextWindowExceededError
+from chains.tools.running import ToolLimits
+from las_langchain.errors import APIConnectionError, APIError, BadRequestError, ContextWindowExceededError
 from las_langchain.service import LiteLLMService, using
 from las_langchain.settings import load_settings
-from tests.chains.agents import SERVER, agent, asked, mcp, results, sent, steps, thread
+from tests.chains.agents import ODD_SERVER, SERVER, agent, asked, mcp, results, sent, steps, thread
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 
 Json = dict[str, Any]
@@ -82,6 +84,23 @@ def test_a_failing_tool_is_told_to_the_model_in_a_line(upstream: FakeOpenAI) -> 
     assert "nothing is not a valid tool" in told["c2"]
     assert told["c3"] == "4"
     assert "Traceback" not in str(told)
+
+
+@pytest.mark.parametrize("arguments", ["[1]", "null", '"x"'])
+def test_a_call_that_cannot_be_understood_is_no_silence(upstream: FakeOpenAI, arguments: str) -> None:
+    upstream.enqueue(Reply(tool_calls=[ToolCall("calculator", arguments, "c0")]))
+    with agent() as chain, pytest.raises(APIError, match="called calculator with arguments that are no JSON object"):
+        chain.invoke(asked("How much?"))
+
+
+async def test_a_tool_that_gives_itself_up_does_not_end_the_run() -> None:
+    async def gives_up(request: ToolCallRequest) -> Any:
+        raise asyncio.CancelledError
+
+    call: Any = {"name": "find", "args": {}, "id": "c0"}
+    request = ToolCallRequest(tool_call=call, tool=None, state={}, runtime=None)  # type: ignore[arg-type]
+    with pytest.raises(APIConnectionError, match="find was given up"):
+        await ToolLimits(5).awrap_tool_call(request, gives_up)
 
 
 async def test_the_model_may_change_at_run_time(upstream: FakeOpenAI) -> None:
@@ -213,6 +232,31 @@ def test_servers_that_do_not_start_do_not_keep_the_others_from_being_used(
     assert any("The MCP server ended" in line for line in lines)
 
 
+def test_a_server_that_does_what_it_should_not_ends_no_run(
+    upstream: FakeOpenAI, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["untyped", "die", "files", "broken", "sound", "tool"]
+    upstream.enqueue(calls(*[(name, {}) for name in names]), Reply(content="Done"))
+    odd = {"command": sys.executable, "args": [ODD_SERVER], "env": {"TOKEN": "s3cr${et}x"}}
+    with agent(mcp={"odd": odd}, tools=[]) as chain:
+        assert chain.invoke(asked("Work")).text == "Done"
+
+    assert [tool["function"]["name"] for tool in upstream.last.body["tools"]] == names
+    assert "The tool listed of the MCP server odd is left out: its arguments are no object" in caplog.text
+    assert "TOKEN" in caplog.text
+    assert "s3cr" not in caplog.text
+    told = results(upstream)
+    assert told["c0"] == "done"
+    assert told["c1"] == "McpError: Connection closed"
+    assert "Input should be a valid list" in told["c3"]
+    assert "AudioContent" in told["c4"]
+    text = str(told["c2"])
+    assert "[Cut here: the result has 40," in text
+    assert len(text) < 31_000
+    assert "image_url" in str(sent(upstream)[-1][-1])
+    assert _children("odd_mcp_server.py") == []
+
+
 def test_a_hanging_tool_is_cut(upstream: FakeOpenAI, url: str, log: Path) -> None:
     upstream.enqueue(calls(("wait", {"seconds": 60}), sum_of("1 + 1")), Reply(content="Too slow"))
     with agent(mcp={"tests": {"url": url}}, tool_timeout=3) as chain:
@@ -341,6 +385,19 @@ def test_anything_else_rejects_a_call_and_is_the_reason(upstream: FakeOpenAI, ur
     told = results(upstream)
     assert told.keys() == {"c0", "c1"}
     assert all(said in text for text in told.values())
+
+
+def test_a_rejected_call_is_not_run_where_it_need_not_be_approved_any_more(
+    upstream: FakeOpenAI, url: str, log: Path
+) -> None:
+    upstream.enqueue(calls(("delete_file", {"name": "a"})), Reply(content="I keep it."))
+    with approving(url) as chain:
+        chain.invoke(asked("Delete it"), thread("changed"))
+    with agent(mcp={"tests": {"url": url}}) as chain:
+        assert chain.invoke(asked("No"), thread("changed")).text == "I keep it."
+
+    assert log.read_text() == ""
+    assert results(upstream) == {"c0": "This call was given up before it had a result."}
 
 
 def test_what_follows_a_decision_is_a_question_again(upstream: FakeOpenAI, url: str, log: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -36,6 +37,16 @@ def test_a_call_stays_with_its_results_and_a_lost_one_gets_one() -> None:
         ["human:q"],
         ["ai:", "tool:This call was given up before it had a result.", "tool:4"],
         ["human:r"],
+    ]
+
+
+def test_ids_that_are_used_again_are_of_the_newest_call() -> None:
+    again = [called("a"), result("a", "1"), called("a", "a"), result("a", "2"), result("a", "3"), called("a")]
+
+    assert [shown(part) for part in turns(again)] == [
+        ["ai:", "tool:1"],
+        ["ai:", "tool:2", "tool:3"],
+        ["ai:", "tool:This call was given up before it had a result."],
     ]
 
 
@@ -127,6 +138,19 @@ async def test_the_newest_turns_are_kept() -> None:
     assert kept[1].type == "human"
     assert kept[1:] == asked[-len(kept) + 1 :]
     assert 200 < model.get_num_tokens_from_messages(kept) <= 300
+
+
+@pytest.mark.usefixtures("_small")
+async def test_a_very_long_conversation_is_not_counted_whole() -> None:
+    asked = [message for n in range(4_000) for message in (HumanMessage(f"Question {n}?"), AIMessage(f"Answer {n}."))]
+    model = ChatLAS()
+    await readable(model, [], asked[:9])
+
+    began = time.monotonic()
+    kept = await readable(model, [], asked)
+
+    assert time.monotonic() - began < 2
+    assert kept == asked[-len(kept) :]
 
 
 @pytest.mark.usefixtures("_small")

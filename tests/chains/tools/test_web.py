@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from chains.tools.addresses import Address, is_public, public_web
+from chains.tools.marked_up import visible
 from chains.tools.web import LONGEST_TEXT, MOST_BYTES, WebReader, tool
 from las_langchain.errors import APIConnectionError, APITimeoutError, BadRequestError, LASError
 from tests.chains.tools.pages import Pages
@@ -68,6 +69,7 @@ async def test_the_visible_text_is_read(pages: Pages) -> None:
         ("<p>Grüße</p>".encode("latin-1"), "text/html; charset=iso-8859-1", "Grüße"),
         (b"<meta charset=iso-8859-1><p>\xfc</p>", "text/html", "ü"),
         (b"\xff\xfe<p>", "text/plain; charset=nonsense", "\ufffd\ufffd<p>"),
+        (b"\xff<p>", "text/plain; charset=idna", "\ufffd<p>"),
         ("https://example.com", "text/html", "https://example.com"),
         ("", "text/html", ""),
         ("<div>" * 3_000 + "deep", "text/html", "deep"),
@@ -114,6 +116,38 @@ async def test_packed_pages_are_unpacked_but_not_for_ever(pages: Pages) -> None:
         await READER.read(broken)
     with pytest.raises(BadRequestError, match="packed as 'br'"):
         await READER.read(other)
+
+
+async def test_what_follows_a_packed_page_is_not_read(pages: Pages) -> None:
+    def endless(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("content-type", "text/plain")
+        request.send_header("content-encoding", "gzip")
+        request.end_headers()
+        request.wfile.write(gzip.compress(b"hello"))
+        while True:
+            request.wfile.write(b"x" * 65_536)
+
+    assert (await READER.read(pages.handler("/", endless))).text == "hello"
+
+
+@pytest.mark.parametrize("written", [b"<!--", b"</", b"<?", b'<a b="'])
+def test_a_page_that_takes_hours_to_parse_is_given_up(written: bytes) -> None:
+    began = time.thread_time()
+    with pytest.raises(BadRequestError, match="takes too long to be read"):
+        visible(written * 100_000, None, seconds=0.2)
+    assert time.thread_time() - began < 2
+
+
+def test_many_comments_and_hidden_elements_take_no_time() -> None:
+    began = time.thread_time()
+    assert visible(b"<!----><p hidden>x</p><script></script>" * 10_000 + b"end", None, seconds=9)[1] == "end"
+    assert time.thread_time() - began < 5
+
+
+def test_what_is_no_html_is_refused() -> None:
+    with pytest.raises(BadRequestError, match="no HTML that can be read"):
+        visible(b"<![" * 9, None)
 
 
 async def test_nothing_of_the_environment_is_sent(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
