@@ -59,8 +59,14 @@ class StepLimit(ModelCallLimitMiddleware[Any, Any]):
 
 
 def _check(answer: BaseMessage) -> None:
-    if isinstance(answer, AIMessage) and answer.invalid_tool_calls and not (answer.tool_calls or answer.text.strip()):
-        names = ", ".join(dict.fromkeys(str(call["name"]) for call in answer.invalid_tool_calls))
+    if not isinstance(answer, AIMessage):
+        return
+    # Of a call that was cut off LangChain makes one with fewer arguments, which may do something else.
+    broken = list(answer.response_metadata.get("broken_tool_calls") or ())
+    if not (answer.tool_calls or answer.text.strip()):
+        broken += [str(call["name"]) for call in answer.invalid_tool_calls]
+    if broken:
+        names = ", ".join(dict.fromkeys(broken))
         raise APIError(f"The model called {names:.100} with arguments that are no JSON object; ask it again")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,9 @@ class StreamState:
     others are kept whole under ``additional_kwargs["candidates"]``, as OpenAI's messages. Messages get their ids from
     LangChain, which gives all chunks of a stream, and the one that it adds itself, the same.
 
+    LangChain takes what there is of a call's arguments for all of them, so the names of calls that are not whole are in
+    ``response_metadata["broken_tool_calls"]``.
+
     Args:
         target: who was asked.
         output_version: as for :func:`~las_langchain.messages.answers.chat_result`.
@@ -48,6 +52,7 @@ class StreamState:
         self._block = ("", 0)
         self._thought: Json = {}
         self._calls: dict[int, tuple[int, str | None]] = {}
+        self._written: dict[int, tuple[str, list[str]]] = {}
         self._count = 0
 
     def chunks(self, chunk: Json) -> Iterator[ChatGenerationChunk]:
@@ -70,7 +75,9 @@ class StreamState:
     def _generation(
         self, chunk: Json, delta: Json, info: Json | None = None, *, ends: bool = False, usage: bool = False
     ) -> ChatGenerationChunk:
-        calls = [self._tool_call(call) for call in delta.get("tool_calls") or ()]
+        calls = [self._noted(self._tool_call(call)) for call in delta.get("tool_calls") or ()]
+        if ends and (broken := self._broken()):
+            info = {**(info or {}), "broken_tool_calls": broken}
         kept = kept_fields({**delta, "citations": delta.get("citations") or chunk.get("citations")})
         kept |= {"thinking_blocks": self._thoughts(delta, ends)}
         kept = {key: value for key, value in kept.items() if value}
@@ -115,6 +122,15 @@ class StreamState:
             return tool_call_chunk(name=function.get("name"), args=function.get("arguments"), id=begun, index=index)
         # A name that is repeated would be joined to the first.
         return tool_call_chunk(name=None, args=function.get("arguments"), id=None, index=index)
+
+    def _noted(self, call: ToolCallChunk) -> ToolCallChunk:
+        _, pieces = self._written.setdefault(call["index"] or 0, (call["name"] or "", []))
+        pieces.append(call["args"] or "")
+        return call
+
+    def _broken(self) -> list[str]:
+        """The names of the calls whose arguments are no JSON object."""
+        return [name for name, pieces in self._written.values() if not _is_object("".join(pieces) or "{}")]
 
     def _thoughts(self, delta: Json, ends: bool) -> list[Json]:
         """The thoughts that are complete with *delta*: signed, or followed by something else."""
@@ -180,3 +196,10 @@ class StreamState:
             response_metadata=self._metadata(chunk),
         )
         return ChatGenerationChunk(message=message)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

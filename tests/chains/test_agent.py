@@ -86,7 +86,7 @@ def test_a_failing_tool_is_told_to_the_model_in_a_line(upstream: FakeOpenAI) -> 
     assert "Traceback" not in str(told)
 
 
-@pytest.mark.parametrize("arguments", ["[1]", "null", '"x"'])
+@pytest.mark.parametrize("arguments", ["[1]", "null", '"x"', '{"expression": "1 + 1', '{"expression": "1"} and more'])
 def test_a_call_that_cannot_be_understood_is_no_silence(upstream: FakeOpenAI, arguments: str) -> None:
     upstream.enqueue(Reply(tool_calls=[ToolCall("calculator", arguments, "c0")]))
     with agent() as chain, pytest.raises(APIError, match="called calculator with arguments that are no JSON object"):
