@@ -74,7 +74,10 @@ class MCPServer(BaseModel):
 
     command: str | None = Field(None, description="Program to start")
     args: list[str] = Field(default_factory=list, description="Its arguments")
-    env: dict[str, SecretStr] = Field(default_factory=dict, description="Its further environment variables")
+    env: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Its further environment variables; ${NAME} in one stands for one of this process's",
+    )
     cwd: Path | None = Field(None, description="Its working folder")
     url: Address | None = Field(None, description="Address of a server that runs already")
     transport: Literal["streamable_http", "sse"] = Field("streamable_http", description="What the address speaks")

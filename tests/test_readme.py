@@ -135,6 +135,13 @@ def test_a_chain_without_the_server(own_data: None) -> None:
     assert "84" in run(snippet("python", "ChainRegistry"))
 
 
+def test_a_chain_of_ones_own(upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAS_MODEL", "openai/gpt-4o")
+    made = snippet("python", "class Topic(BaseModel)")
+    used = "print(joke.build(None).invoke({'topic': 'cats'}).content)"
+    assert run(f"{made}\n{used}") == "Echo: Tell me a joke about cats\n"
+
+
 def test_your_own_chains(own_data: None, tmp_path: Path) -> None:
     (tmp_path / "my_package").mkdir()
     for module, name in (("chains", "support"), ("agents", "clerk")):
