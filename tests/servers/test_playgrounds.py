@@ -16,6 +16,8 @@ from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 from tests.media import png
 
 NOT_YET = "..."
+STEADY = 6
+"""Looks, a tenth of a second apart, at which a field holds what was filled in."""
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,22 @@ def field(page: Page, label: str) -> Locator:
     return page.locator(f"xpath=//*[normalize-space(translate(text(), '*', ''))='{label}']/following::textarea[1]")
 
 
+def fill(box: Locator, text: str) -> None:
+    """Fill *box* in, again where the page begins its form anew, as it does a while after it has opened."""
+    kept = 0
+    for _ in range(100):
+        kept = kept + 1 if box.input_value() == text else 0
+        if kept == STEADY:
+            return
+        if not kept:
+            box.fill(text)
+        box.page.wait_for_timeout(100)
+    raise AssertionError(f"the page does not keep {text!r}")
+
+
 def say(page: Page, text: str) -> None:
     """Fill in the last message of the form's conversation."""
-    page.locator("textarea").last.fill(text)
+    fill(page.locator("textarea").last, text)
 
 
 def run(page: Page) -> str:
@@ -61,7 +76,7 @@ class TestTheEmbeddedModel:
 
     def test_chat(self, chrome: Browser, server: Server) -> None:
         with opened(chrome, f"{server.url}/chains/chat/playground/", "chat") as page:
-            field(page, "Thread").fill("playground")
+            fill(field(page, "Thread"), "playground")
             say(page, "What is the capital of France?")
             assert "Paris" in run(page)
 
@@ -96,7 +111,7 @@ class TestTheBuiltInChains:
     def test_summarize(self, chrome: Browser, chain_server: Server, upstream: FakeOpenAI) -> None:
         upstream.enqueue(Reply(content="Ada came and left."))
         with opened(chrome, f"{chain_server.url}/chains/summarize/playground/", "summarize") as page:
-            field(page, "Text").fill("Ada came. She looked around. Ada left.")
+            fill(field(page, "Text"), "Ada came. She looked around. Ada left.")
             assert run(page) == "Ada came and left."
 
     def test_vision_with_an_upload(
@@ -122,14 +137,14 @@ class TestAUsersChains:
     def test_a_prompts_variable(self, chrome: Browser, chain_server: Server, upstream: FakeOpenAI) -> None:
         upstream.enqueue(Reply(content="Two cats walk into a bar."))
         with opened(chrome, f"{chain_server.url}/chains/joke/playground/", "joke") as page:
-            field(page, "Topic").fill("cats")
+            fill(field(page, "Topic"), "cats")
             assert run(page) == "Two cats walk into a bar."
         assert upstream.last.body["messages"][0]["content"] == "Tell a joke about cats"
 
     def test_a_raw_agent_with_a_thread(self, chrome: Browser, chain_server: Server, upstream: FakeOpenAI) -> None:
         upstream.enqueue(Reply(tool_calls=[ToolCall("weather", {"city": "Rome"})]), Reply(content="It is sunny."))
         with opened(chrome, f"{chain_server.url}/chains/clerk/playground/", "clerk") as page:
-            field(page, "Thread").fill("playground")
+            fill(field(page, "Thread"), "playground")
             say(page, "What is the weather in Rome?")
             assert run(page) == "It is sunny."
 
