@@ -26,7 +26,7 @@ from las_langchain.errors import LASError, ModelNotFoundError
 from las_langchain.service import using
 from las_langchain.threads import in_thread
 from servers.answers import json_response
-from servers.chain_requests import chain_request
+from servers.chain_requests import ChainRequest, chain_request
 from servers.chain_schemas import LISTED, BatchRequest, EventsRequest, InvokeRequest, LogRequest
 from servers.deps import service_of
 from servers.documents import answered, documented
@@ -196,18 +196,21 @@ def _add_runs(routes: APIRouter, handlers: Handlers) -> None:
             return await _events(handlers, name, "stream_events", request)
 
 
-async def _answer(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
+async def _ready(handlers: Handlers, name: str, endpoint: str, request: Request) -> tuple[ChainRequest, APIHandler]:
+    """The request, checked, and what answers it; the chain is built before its first answer."""
     chain = await in_thread(partial(handlers.registry.chain, name))
     asked = await chain_request(request, chain, endpoint)
-    handler = await in_thread(partial(handlers.runs, name, endpoint))
+    return asked, await in_thread(partial(handlers.runs, name, endpoint))
+
+
+async def _answer(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
+    asked, handler = await _ready(handlers, name, endpoint, request)
     with _on_behalf(request, name):
         return cast("Response", await unless_gone(request, getattr(handler, endpoint)(asked)))
 
 
 async def _events(handlers: Handlers, name: str, endpoint: str, request: Request) -> Response:
-    chain = await in_thread(partial(handlers.registry.chain, name))
-    asked = await chain_request(request, chain, endpoint)
-    handler = await in_thread(partial(handlers.runs, name, endpoint))
+    asked, handler = await _ready(handlers, name, endpoint, request)
     with _on_behalf(request, name):
         prepared = await getattr(handler, _METHODS.get(endpoint, endpoint))(asked)
         # Not its own way to send them, which belongs to the event loop that used it first.

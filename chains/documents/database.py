@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from las_langchain.errors import ConfigurationError
+from las_langchain.usage.engine import BUSY_SECONDS, create_file
 
 FILE = "documents.sqlite3"
 """The file in the data folder."""
 VERSION = 1
 """Of these tables; what is written by a later one is left alone."""
-BUSY_SECONDS = 10
-"""How long a statement waits for another process's lock."""
 
 # A source's vectors are in blocks of consecutive passages, so that a search reads few rows. They are not in an
 # extension's table: many builds of Python can load no extension of SQLite.
@@ -48,11 +46,7 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
         ConfigurationError: the file cannot be created, or SQLite refuses it: no database, locked, or the disk is full.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # SQLite gives its other files the mode of this one. Only where there is none: closing another descriptor of an
-        # open file would release SQLite's locks on it.
-        with suppress(FileExistsError):
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        create_file(file)
     except OSError as error:
         raise ConfigurationError(f"The documents cannot be stored: {error.strerror}", detail=str(file)) from None
     try:
