@@ -1,13 +1,14 @@
 """Chains and agents composed of the models in :mod:`las_langchain`.
 
-A :class:`~chains.chain.Chain` is what is published: on LangServe's routes, in a playground, and as a model. The
+A :class:`~chains.chain.Chain` is what is published: on LangServe's routes and in playgrounds. The
 built-in ones are in modules of their names; a :class:`~chains.registry.ChainRegistry` holds them and yours.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from las_langchain.lazy import imported_on_use
 
 if TYPE_CHECKING:
     from chains.chain import Chain
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Chain", "ChainRegistry"]
 
 _HOMES = {"Chain": "chain", "ChainRegistry": "registry"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = imported_on_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -33,13 +33,13 @@ class Chain:
     """A chain, and how it is published.
 
     Attributes:
-        name: letters, digits, ``-`` and ``_``; part of addresses, and of the model's id ``chains/<name>``.
+        name: letters, digits, ``-`` and ``_``; part of addresses.
         title: for people.
         description: one sentence for people: what goes in and what comes out.
         build: makes the runnable, once, when it is first used; may raise :class:`~las_langchain.errors.LASError`.
         input_type: what the runnable takes; a pydantic class whose fields have descriptions and examples.
         output_type: what ``invoke`` gives.
-        from_messages: the input that stands for a chat's messages; None: a chat cannot be put to it, so it is no model.
+        from_messages: the input that stands for a chat's messages; None: a chat cannot be put to it.
         to_message: the output as the answer in a chat.
         remembers: whether the config's ``thread_id`` names a conversation that it goes on with.
     """

@@ -18,7 +18,7 @@ from chains.chain import Chain
 from chains.inputs import checked, last_text
 from chains.streamed import Streamed
 from las_langchain import ChatLAS
-from las_langchain.errors import LASError, masked
+from las_langchain.errors import in_a_line
 from las_langchain.service import get_litellm_service
 from las_langchain.settings import LASSettings
 from las_langchain.threads import in_thread
@@ -89,8 +89,7 @@ async def _result(model: str, given: CompareInput, config: RunnableConfig) -> Mo
         began = time.perf_counter()
         result = await _answered(model, given, config, began)
     except Exception as error:  # One model's failure, of whatever kind, is no other's.
-        reason = error.message if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
-        result = ModelResult(model=model, error=masked(_line(reason)), seconds=_since(began))
+        result = ModelResult(model=model, error=in_a_line(error, None), seconds=_since(began))
     await adispatch_custom_event(EVENT, result.model_dump(), config=config)
     return result
 

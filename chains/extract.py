@@ -10,7 +10,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 from chains.chain import Chain
-from chains.pictures import OptionalText, Picture, picture_parts
+from chains.inputs import OptionalText
+from chains.pictures import Picture, picture_parts
 from chains.schemas import JsonSchema, fitting_answer
 from chains.streamed import Streamed
 from las_langchain.errors import BadRequestError

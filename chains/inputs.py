@@ -35,6 +35,14 @@ Messages = Annotated[
 """Messages in LangChain's or OpenAI's form; there must be one."""
 
 
+def _text(value: Any) -> Any:
+    return "" if value is None else value
+
+
+OptionalText = Annotated[str, BeforeValidator(_text, json_schema_input_type=str)]
+"""A text that may be left out. Forms show no text field for what may also be null, though null is taken."""
+
+
 class ChatInput(BaseModel):
     """A conversation."""
 

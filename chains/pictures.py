@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from chains.inputs import OptionalText
 from las_langchain.attachments import MAX_IMAGE_BYTES, data_uri, is_web_address
 from las_langchain.errors import BadRequestError
 
@@ -17,13 +18,6 @@ Json = dict[str, Any]
 MOST_PICTURES = 16
 _WEB = re.compile(r"https?:", re.IGNORECASE)
 
-
-def _text(value: Any) -> Any:
-    return "" if value is None else value
-
-
-OptionalText = Annotated[str, BeforeValidator(_text, json_schema_input_type=str)]
-"""A text that may be left out. Forms show no text field for what may also be null, though null is taken."""
 
 Picture = Annotated[
     OptionalText,

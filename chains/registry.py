@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from las_langchain.chain_settings import is_chain_name, is_reference
-from las_langchain.errors import ConfigurationError, LASError, ModelNotFoundError, masked
+from las_langchain.errors import ConfigurationError, LASError, ModelNotFoundError, in_a_line
 from las_langchain.service import LiteLLMService, using
 from las_langchain.settings import nearest
 
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 BUILT_IN = ("chat", "rag", "agent", "extract", "summarize", "vision", "compare")
 _PACKAGES = ("langchain", "langgraph", "langchain_mcp_adapters", "langchain_text_splitters", "pypdf", "bs4", "numpy")
-_LONGEST_REASON = 300
 
 
 class ChainRegistry:
@@ -130,10 +129,10 @@ class ChainRegistry:
             self._failed(name, error)
 
     def _failed(self, name: str, error: BaseException) -> None:
-        reason = str(error) if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
-        line = masked(" ".join(reason.split()))[:_LONGEST_REASON]
-        self.failures[name] = line
-        logger.error("The chain %s cannot be used: %s", name, line)
+        self.failures[name] = line = in_a_line(error)
+        # Clients are told of failures, and only the log has what is for the operator.
+        detail = f" ({error.detail})" if isinstance(error, LASError) and error.detail else ""
+        logger.error("The chain %s cannot be used: %s%s", name, line, detail)
         if not isinstance(error, LASError):
             logger.debug("The chain %s failed here", name, exc_info=error)
 

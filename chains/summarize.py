@@ -13,8 +13,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 from chains.chain import Chain
-from chains.inputs import last_text
-from chains.pictures import OptionalText
+from chains.inputs import OptionalText, last_text
 from chains.splitting import parts_of
 from chains.streamed import Streamed
 from las_langchain.chat_models import ChatLAS

@@ -12,8 +12,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 from chains.chain import Chain
-from chains.inputs import checked
-from chains.pictures import MOST_PICTURES, OptionalText, Picture, picture_parts
+from chains.inputs import OptionalText, checked
+from chains.pictures import MOST_PICTURES, Picture, picture_parts
 from chains.schemas import OptionalJsonSchema, fitting_answer
 from chains.streamed import Streamed
 from las_langchain.chat_models import ChatLAS

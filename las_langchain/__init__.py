@@ -5,8 +5,9 @@ Names are imported on first use, so importing this package costs next to nothing
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from las_langchain.lazy import imported_on_use
 
 if TYPE_CHECKING:
     from las_langchain.callers import calling
@@ -50,12 +51,7 @@ _HOMES = {
     "init_embeddings": "embeddings",
     "load_settings": "settings",
 }
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = imported_on_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -192,6 +192,19 @@ def masked(text: str) -> str:
     return _KEY_SHAPES.sub("***", text)
 
 
+def in_a_line(error: BaseException, most: int | None = 300) -> str:
+    """*error* for models and people: one line, no traceback, no key, and nothing that is for the operator alone.
+
+    Args:
+        error: what went wrong; of several errors that came together it is the first.
+        most: letters of the line; None: all.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = error.message if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
+    return masked(" ".join(text.split()))[:most]
+
+
 def loggable(error: LASError, *, log_prompts: bool) -> str:
     """*error* as a log line may have it: what a provider says of a request may repeat the prompt.
 

@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from las_langchain.lazy import imported_on_use
 
 if TYPE_CHECKING:
     from chains.documents.ingest import Ingestion
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DocumentStore", "DocumentsRetriever", "Ingestion"]
 
 _HOMES = {"DocumentStore": "store", "DocumentsRetriever": "retriever", "Ingestion": "ingest"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = imported_on_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.tools import BaseTool
 
 from las_langchain.chain_settings import AgentSettings, MCPServer
-from las_langchain.errors import ConfigurationError, masked
+from las_langchain.errors import ConfigurationError, in_a_line
 from las_langchain.transports.background import BACKGROUND
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
-
-_LONGEST_REASON = 300
 
 
 class _WithoutValues(logging.Filter):
@@ -81,7 +79,7 @@ async def _of(client: MultiServerMCPClient, name: str, timeout: float) -> list[B
     except TimeoutError:
         reason = f"it did not answer within {timeout:g} seconds"
     except Exception as error:
-        reason = _reason(error)
+        reason = in_a_line(error)
     logger.error("The MCP server %s cannot be used: %s", name, reason)
     return []
 
@@ -96,10 +94,3 @@ def _has_arguments(tool: BaseTool, server: str) -> bool:
         return True
     logger.warning("The tool %s of the MCP server %s is left out: its arguments are no object", tool.name, server)
     return False
-
-
-def _reason(error: BaseException) -> str:
-    """What went wrong, in a line: the first of the errors that came together."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return masked(" ".join(f"{type(error).__name__}: {error}".split()))[:_LONGEST_REASON]

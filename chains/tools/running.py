@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain.agents.middleware import AgentMiddleware, ToolErrorMiddleware
 from langchain_core.messages import ToolMessage
 
-from las_langchain.errors import APIConnectionError, APITimeoutError, LASError, masked
+from las_langchain.errors import APIConnectionError, APITimeoutError, in_a_line
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ToolCallRequest
@@ -97,15 +97,7 @@ class Unapproved(AgentMiddleware[Any, Any, Any]):
 
 def errors_as_texts() -> ToolErrorMiddleware[Any, Any]:
     """Tells the model of every failure of a tool, in one line."""
-    return ToolErrorMiddleware(on_error=lambda error, request: told(error))
-
-
-def told(error: BaseException) -> str:
-    """What the model is told of *error*: one line, no traceback, no key."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    text = error.message if isinstance(error, LASError) else f"{type(error).__name__}: {error}"
-    return masked(" ".join(text.split()))[:_LONGEST_ERROR]
+    return ToolErrorMiddleware(on_error=lambda error, request: in_a_line(error, _LONGEST_ERROR))
 
 
 def _shortened(result: Result) -> Result:

@@ -185,3 +185,18 @@ def test_a_chain_of_a_user_is_renamed(service: LiteLLMService, module: Any) -> N
 def test_nested_attributes(module: Any) -> None:
     name = module("class Bots:\n    support = 7")
     assert imported(f"{name}:Bots.support") == 7
+
+
+def test_what_is_for_the_operator_is_in_the_log_alone(
+    service: LiteLLMService, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = ChainRegistry(service)
+
+    def build(settings: LASSettings) -> Runnable[Any, Any]:
+        raise ConfigurationError("The file cannot be read", detail="/srv/secret/place")
+
+    registry._chains["closed"] = Chain("closed", "Closed", "Closed.", build, str)
+    with pytest.raises(ConfigurationError):
+        registry.runnable("closed")
+    assert registry.failures == {"closed": "The file cannot be read"}
+    assert "The file cannot be read (/srv/secret/place)" in caplog.text
