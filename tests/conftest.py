@@ -23,6 +23,7 @@ from las_langchain.service import SHARED, LiteLLMService, using
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED
 from las_langchain.usage.ledger import FILE
+from tests import warm
 from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI
 from tests.media import MediaProxy
@@ -142,10 +143,19 @@ class Server:
     """
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> None:
-        self._command = [sys.executable, "-m", "servers", "serve", "--port", "0", *arguments]
+        self._command = self.python("-m", "servers", "serve", "--port", "0", *arguments)
         self._environment = {**os.environ, **(environment or {})}
         self._cwd = cwd
         self.announced = ""
+
+    @staticmethod
+    def python(*arguments: str) -> list[str]:
+        """The command line of an interpreter."""
+        return [sys.executable, *arguments]
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        self.process.kill()
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it and return its exit code."""
@@ -187,6 +197,24 @@ class Server:
                 break
         assert "Page" in self.announced, self.process.stderr and self.process.stderr.read()
         self.url = next(word for word in self.announced.split() if word.startswith("http://")).rstrip("/")
+
+
+class WarmServer(Server):
+    """The same, started warm; for tests that use :func:`warm_python`."""
+
+    python = staticmethod(warm.command)
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        os.kill(warm.pid(self.process), signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What :mod:`tests.warm` forks."""
+    with pytest.MonkeyPatch.context() as patch, warm.running(tmp_path_factory.mktemp("warm")) as place:
+        patch.setenv(warm.PLACE, place)
+        yield
 
 
 def _wait_until_up(url: str) -> None:
