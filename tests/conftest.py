@@ -14,8 +14,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# What is imported stays: looking through it again and again is a tenth of the time that it takes.
-gc.disable()
 # A test module that imports litellm before the package does must not send it to the network for prices.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 # Tests run side by side: two threads that wait for each other on a core that others use are far slower than one.
@@ -39,6 +37,11 @@ ROOT = Path(__file__).parent.parent
 USER_CHAINS = ("joke", "both", "configurable", "clerk", "whole", "fields", "broken", "slow", "graph", "no_chain")
 """Those of ``tests/user_chains.py`` that are named in ``las.toml``."""
 UPSTREAM_KEY = "sk-upstream-secret-0123456789"
+
+
+def pytest_configure() -> None:
+    """Let nobody collect garbage while modules are imported, which all stay."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
@@ -269,7 +272,11 @@ def documents(chain_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def _chain_server(
-    chain_data: Path, documents: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI
+    chain_data: Path,
+    documents: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    _upstream: FakeOpenAI,
+    warm_python: None,
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("chain-server")
     named = "\n".join(f'{name} = "tests.user_chains:{name}"' for name in USER_CHAINS)
@@ -281,7 +288,7 @@ def _chain_server(
         "OPENAI_BASE_URL": _upstream.url,
         "PYTHONPATH": str(ROOT),
     }
-    with Server("tests.user_chains:model", environment=environment, cwd=folder) as running:
+    with WarmServer("tests.user_chains:model", environment=environment, cwd=folder) as running:
         yield running
 
 

@@ -43,10 +43,15 @@ MODULES = (
     "las_langchain.usage",
     "chains.chat",
     "chains.rag",
+    "chains.agent",
+    "langchain.agents",
+    "langserve",
     "sqlalchemy",
     "rich.progress",
     "uvicorn",
 )
+COVERAGE = "COVERAGE_PROCESS"
+"""How the variables begin that say that processes are measured."""
 START_SECONDS = 120
 
 
@@ -68,7 +73,7 @@ def running(folder: Path) -> Iterator[str]:
         folder: where its socket may be.
     """
     place = f"{folder}/warm"
-    hidden = ("LAS_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", "COVERAGE_PROCESS")
+    hidden = ("LAS_", "OPENAI_", "ANTHROPIC_", "OLLAMA_", COVERAGE)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     environment |= {"LAS_LOCAL_BATCH_THREADS": "1", "PYTHONPATH": str(ROOT)}
     program = "import sys; from tests.warm import serve; serve(sys.argv[1])"
@@ -182,6 +187,10 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     option, what, *arguments = request["arguments"]
     sys.argv = ["-c" if option == "-c" else what, *arguments]
     sys.path[0] = "" if option == "-c" else str(Path.cwd())
+    if any(name.startswith(COVERAGE) for name in os.environ):
+        import coverage
+
+        coverage.process_startup()
     code = 0
     try:
         if option == "-m":
