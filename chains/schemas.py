@@ -12,6 +12,7 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.runnables import RunnableConfig
 from pydantic import BeforeValidator
 
+from las_langchain.asked import asking
 from las_langchain.chat_models import ChatLAS
 from las_langchain.errors import APIError, BadRequestError
 from las_langchain.providers import split_name
@@ -109,7 +110,9 @@ async def fitting_answer(messages: list[BaseMessage], schema: Json, config: Runn
     usage: UsageMetadata | None = None
     correction: list[BaseMessage] = []
     for _ in range(2):
-        answer = await runnable.ainvoke([*messages, *correction], config)
+        # A client's limits would leave half an object.
+        with asking(max_tokens=None, stop=None):
+            answer = await runnable.ainvoke([*messages, *correction], config)
         usage = add_usage(usage, answer["raw"].usage_metadata)
         value, faults = _read(answer, schema, wrapped)
         if not faults:
