@@ -117,7 +117,7 @@ def _offered_to(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
     offered = offered_tools()
     if offered is None:
         return model
-    chat_model = model.bound if isinstance(model, RunnableBinding) else model
+    chat_model = cast("Any", model.bound if isinstance(model, RunnableBinding) else model)
     try:
         bound = chat_model.bind_tools(
             list(offered.tools), tool_choice=offered.choice_among(first=True), **offered.settings
@@ -232,7 +232,10 @@ def _conversation(config: RunnableConfig) -> RunnableConfig:
     """*config* with the thread by all names that runnables know it by, without which they fail."""
     thread = thread_of(config)
     if thread is None:
-        raise BadRequestError("thread_id: this chain needs the name of a conversation, such as in the header x-las-thread", param="thread_id")
+        raise BadRequestError(
+            "thread_id: this chain needs the name of a conversation, such as in the header x-las-thread",
+            param="thread_id",
+        )
     return {"configurable": dict.fromkeys(_CONVERSATION, thread)}
 
 

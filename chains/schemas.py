@@ -181,10 +181,11 @@ def _read(answer: Json, schema: Json, wrapped: bool) -> tuple[Any, list[str]]:
     if wrapped and _KEY not in parsed:
         return None, [f"it lacks the key {_KEY!r}"]
     value = parsed[_KEY] if wrapped else parsed
-    return value, _faults(value, schema)
+    return value, faults_of(value, schema)
 
 
-def _faults(value: Any, schema: Json) -> list[str]:
+def faults_of(value: Any, schema: Json) -> list[str]:
+    """What keeps *value* from fitting *schema*, which is checked by :data:`JsonSchema`; nothing if it fits."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:

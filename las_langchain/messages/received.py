@@ -101,7 +101,7 @@ def _result(content: Any, name: str | None, where: str, functions: dict[str, str
         raise _wrong(f"{where}.name", "expected the name of the function that this is the result of")
     identifier = functions.pop(name, None)
     if identifier is None:
-        return FunctionMessage(content, name=name)
+        return FunctionMessage(content=content, name=name)
     return ToolMessage(content, tool_call_id=identifier, name=name)
 
 
