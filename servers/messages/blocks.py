@@ -19,6 +19,13 @@ class CacheControl(Shape):
 
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] | None = None
+    # Who shares it; of a beta of Anthropic's, and not passed on.
+    scope: str | None = None
+
+    @property
+    def sent(self) -> Json:
+        """What of it is passed on."""
+        return {"type": self.type, **({"ttl": self.ttl} if self.ttl else {})}
 
 
 class Block(Shape):
@@ -29,7 +36,7 @@ class Block(Shape):
     @property
     def cached(self) -> Json:
         """Its cache point, as a field of the block that it is translated to."""
-        return {} if self.cache_control is None else {"cache_control": dumped(self.cache_control)}
+        return {} if self.cache_control is None else {"cache_control": self.cache_control.sent}
 
 
 class Text(Block):
@@ -187,5 +194,7 @@ def blocks_of(content: str | list[Item]) -> Sequence[Item | Text]:
 
 
 def dumped(shape: Shape) -> Json:
-    """*shape* as the client sent it."""
-    return shape.model_dump(exclude_unset=True)
+    """*shape* as the client sent it, as far as it is passed on."""
+    sent = shape.model_dump(exclude_unset=True)
+    cache_control = getattr(shape, "cache_control", None)
+    return {**sent, "cache_control": cache_control.sent} if isinstance(cache_control, CacheControl) else sent

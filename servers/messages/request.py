@@ -181,7 +181,7 @@ def _anthropics_own(asked: MessagesRequest, reader: Reader) -> Json:
     own = {
         "output_config": {name: value for name, value in config.items() if name != "format" and value is not None},
         "context_management": asked.context_management,
-        "cache_control": dumped(asked.cache_control) if asked.cache_control else None,
+        "cache_control": asked.cache_control.sent if asked.cache_control else None,
     }
     given = {name: value for name, value in own.items() if value}
     return {"extra_body": given} if given else {}

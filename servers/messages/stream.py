@@ -60,7 +60,6 @@ class Events:
         self._finish_reason: str | None = None
         self._refused = False
         self._usage: Json | None = None
-        self._service_tier: Any = None
 
     def take(self, chunk: Json) -> Iterator[Json]:
         """The events of *chunk*.
@@ -70,11 +69,15 @@ class Events:
         """
         if self._first is None:
             self._first = chunk
-            unsaid: Json = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": usage_of(None)}
+            unsaid: Json = {
+                "content": [],
+                "stop_reason": None,
+                "stop_sequence": None,
+                "usage": usage_of(None, chunk.get("service_tier")),
+            }
             yield {"type": "message_start", "message": {**head(chunk), **unsaid}}
             yield {"type": "ping"}
         self._usage = chunk.get("usage") or self._usage
-        self._service_tier = chunk.get("service_tier") or self._service_tier
         for choice in chunk["choices"]:
             if not choice.get("index"):
                 yield from self._deltas(choice.get("delta") or {}, chunk)
@@ -86,7 +89,9 @@ class Events:
             raise APIError("The provider sent an empty stream")
         yield from self._close()
         cost = {"cost": self._usage["cost"]} if self._usage and self._usage.get("cost") is not None else {}
-        usage = {**usage_of(self._usage, self._service_tier), **cost}
+        usage = {**usage_of(self._usage), **cost}
+        # It belongs to the begin, where it is not known yet.
+        usage.pop("cache_creation", None)
         told = end(self._finish_reason, called=bool(self._count), refused=self._refused)
         yield {"type": "message_delta", "delta": told, "usage": usage}
         yield {"type": "message_stop"}

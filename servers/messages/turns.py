@@ -141,8 +141,10 @@ def _parts(block: Any, where: str, reader: Reader, *, in_result: bool = False) -
             return [dumped(block)] if documents else _document(block, where, reader)
         case SearchResult():
             return [_cited(block)] if documents else [_found(block, reader)]
-        case ToolReference() if reader.provider == "anthropic":
-            return [dumped(block)]
+        case ToolReference():
+            # To other models all tools are shown from the beginning.
+            named = {"type": "text", "text": f"The tool {block.tool_name} is there."}
+            return [dumped(block) if reader.provider == "anthropic" else named]
     raise refused(f"{where}.type", f"only Anthropic's own models take {block.type!r}")
 
 
