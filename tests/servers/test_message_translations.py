@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -312,7 +314,7 @@ WRONG: list[tuple[Json, Reader, str, str]] = [
     (asked("hi", [IMAGE]), GPT, "messages.1.content.0", "only be in `user`"),
     (asked("hi", [use()], [result("x", "other")]), GPT, "messages.2.content.0.tool_use_id", "no `tool_use` block"),
     (asked("hi", [text("a"), SERVER_RESULT]), GPT, "messages.1.content.1.type", "only Anthropic's own models"),
-    (asked([{**PDF, "source": {"type": "url", "url": "https://x/y"}}]), GPT, "messages.0.content.0.source", "by address"),
+    (asked([{**PDF, "source": {"type": "url", "url": "http://x"}}]), GPT, "messages.0.content.0.source", "address"),
     (asked(tools=[TOOL, {"type": "bash_20250124", "name": "bash"}]), GPT, "tools.1.type", "only Anthropic's own"),
     (asked(tools=[{"type": "bash_20250124", "name": "bash"}]), CHAIN, "tools.0.type", "only Anthropic's own"),
     (asked(tools=[{"type": "web_search_20250305", "name": "web_search"}]), CLAUDE, "tools.0.type", "servers run"),
@@ -327,6 +329,68 @@ def test_what_cannot_be_passed_on_is_refused_by_its_path(request_: Json, reader:
         translated(request_, reader)
     assert error.value.param == where
     assert error.value.message.startswith(f"{where}: ")
+
+
+json_values = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-3, 3),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text("ab§.", max_size=3),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["type", "text", "content", "source", "id", "x"]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of everything in *value*."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield (*path, key)
+        yield from _places(item, (*path, key))
+
+
+FULL = asked(
+    [text("a", **CACHED), IMAGE, PDF, SEARCHED],
+    [{"type": "thinking", "thinking": "hm", "signature": "s"}, text("b"), use()],
+    [result([text("seen"), IMAGE, PDF], is_error=False), {"type": "text", "text": "and?"}],
+    system=[text("rules", **CACHED)],
+    tools=[{**TOOL, **CACHED, "strict": True}],
+    tool_choice={"type": "tool", "name": "look", "disable_parallel_tool_use": True},
+    thinking={"type": "enabled", "budget_tokens": 2000},
+    output_config={"effort": "low", "format": {"type": "json_schema", "schema": {}}},
+    metadata={"user_id": "me"},
+    context_management={"edits": []},
+    stop_sequences=["x"],
+)
+PLACES = list(_places(FULL))
+
+
+@given(st.sampled_from(PLACES), json_values, st.sampled_from([CLAUDE, GPT, O3, CHAIN]))
+def test_whatever_is_wrong_in_a_request_is_its_senders_fault(path: tuple[Any, ...], value: Any, reader: Reader) -> None:
+    request = copy.deepcopy(FULL)
+    holder: Any = request
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    error = problem_of(request, reader)
+    if error is not None:
+        assert error.message.startswith(str(error.param))
+        assert str(error.param).split(".")[0] in request
+
+
+def problem_of(request: Json, reader: Reader) -> BadRequestError | None:
+    """Why *request* is refused; None: it is not."""
+    try:
+        translated(request, reader)
+    except BadRequestError as error:
+        return error
+    return None
 
 
 # Answers and events
