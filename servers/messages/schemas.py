@@ -126,7 +126,7 @@ class PromptFields(Shape):
 
     model: Annotated[str, Field(min_length=1, max_length=256)] = Field(description=MODEL)
     messages: Annotated[
-        list[Message], Field(min_length=1, max_length=100_000, fail_fast=True), WithJsonSchema(_OBJECTS)
+        list[Message], Field(min_length=1, max_length=10_000, fail_fast=True), WithJsonSchema(_OBJECTS)
     ] = Field(description="The conversation: objects with role and content")
     system: Annotated[TextOr[Text], WithJsonSchema(_TEXT_OR_OBJECTS)] = Field(
         "", description="Instructions: a text, or text blocks"

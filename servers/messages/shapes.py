@@ -40,7 +40,7 @@ def _form(value: Any) -> str:
 
 TextOr = Annotated[
     Annotated[str, Tag("§text")]
-    | Annotated[Annotated[list[Item], Field(max_length=100_000, fail_fast=True)], Tag("§list")],
+    | Annotated[Annotated[list[Item], Field(max_length=10_000, fail_fast=True)], Tag("§list")],
     Discriminator(_form),
 ]
 """A text, or a list of items."""

@@ -204,9 +204,10 @@ def _result(block: ToolResult, where: str, reader: Reader) -> tuple[Json, list[J
     ]
     if block.is_error:
         parts = [{"type": "text", "text": _ERROR}, *parts] if not _is_text(parts[:1]) else _marked(parts)
-    texts = [part for part in parts if part["type"] in ("text", "tool_reference")]
-    media = [part for part in parts if part not in texts] if not reader.is_claude else []
-    said = texts if media else parts
+    said, media = parts, []
+    if not reader.is_claude:
+        media = [part for part in parts if part["type"] != "text"]
+        said = [part for part in parts if part["type"] == "text"] if media else parts
     content = _simple(said, reader) if said or not media else "The result follows."
     if media:
         media.insert(0, {"type": "text", "text": f"Result of the tool call {block.tool_use_id}:"})

@@ -54,12 +54,16 @@ def test_chains_of_other_kinds(client: Anthropic) -> None:
         client.messages.create(**ASK, model="chains/extract")
     with pytest.raises(anthropic.NotFoundError, match="nothing"):
         client.messages.create(**ASK, model="chains/nothing")
-    with (
-        pytest.raises(anthropic.APIStatusError) as error,
-        client.messages.stream(**ASK, model="chains/broken") as stream,
-    ):
-        stream.get_final_message()
-    assert "KeyError" not in str(error.value.body)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_bugs_of_chains_stay_in_the_log(client: Anthropic, streams: bool) -> None:
+    with pytest.raises(anthropic.APIStatusError, match="internal error") as error:
+        for _ in client.messages.create(**ASK, model="chains/broken", stream=streams):
+            pass
+    body: Any = error.value.body
+    assert (body["type"], body["error"]["type"]) == ("error", "api_error")
+    assert "KeyError" not in str(body)
 
 
 def test_tokens_for_a_chain_are_those_for_the_default_model(client: Anthropic) -> None:

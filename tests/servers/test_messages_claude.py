@@ -265,6 +265,7 @@ def test_a_coding_assistant_with_other_models(
 ) -> None:
     name = claude_code.LONG_TOOL
     request = claude_code.request(model, thinking=thinking, signature="of another model")
+    request["messages"].insert(1, {"role": "system", "content": "The user has plan mode on."})
     upstream.enqueue(OpenAIReply(content="I ask.", tool_calls=[ToolCall("Read", {"file_path": "main.py"})]))
     response = http.post("/v1/messages?beta=true", json=request, headers=claude_code.HEADERS)
     assert response.status_code == 200, response.text
@@ -274,7 +275,8 @@ def test_a_coding_assistant_with_other_models(
     sent = upstream.last.body
     assert sent.get("reasoning_effort") == ("medium" if model == "o3-mini" else None)
     # Where a model takes no instructions, litellm makes them a user's.
-    assert [one["role"] for one in sent["messages"]][1:] == ["user", "assistant", "tool"]
+    assert sent["messages"][2]["content"] == "The user has plan mode on."
+    assert [one["role"] for one in sent["messages"]][3:] == ["assistant", "tool"]
     assert "cache_control" not in json.dumps(sent)
     assert len(sent["user"]) == 64
     # The double refuses names that are longer, and gives them back as it got them.
