@@ -27,6 +27,7 @@ _JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence
 # Who calls; litellm would name itself.
 _SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
 _TAKE_METADATA = frozenset({"openai", "azure"})
+_ANTHROPICS_OWN = frozenset("cache_control container context_management inference_geo output_config speed".split())
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
 # For the others litellm forgets the headers of an embeddings request.
@@ -54,6 +55,8 @@ def chat_arguments(target: Target, body: Json) -> Json:
         # Anthropic has no JSON mode, and litellm leaves the wish out.
         del arguments["response_format"]
         arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
+    if target.provider == "anthropic" and "extra_body" in arguments:
+        arguments |= _anthropics_own(arguments.pop("extra_body"))
     if target.provider == "ollama" and isinstance(arguments.get("stop"), str):
         # Ollama takes only lists.
         arguments["stop"] = [arguments["stop"]]
@@ -100,6 +103,19 @@ def _own_arguments(target: Target, arguments: Json) -> Json:
         # litellm refuses it for models that its price list does not know.
         return {"allowed_openai_params": ["tool_choice"]}
     return {}
+
+
+def _anthropics_own(extra: Json) -> Json:
+    """Anthropic's own fields, of which litellm sends those that it gets as arguments; the object itself is refused.
+
+    Raises:
+        BadRequestError: one is none of those, and might be litellm's own.
+    """
+    for name in extra:
+        if name not in _ANTHROPICS_OWN:
+            hint = nearest(name, _ANTHROPICS_OWN)
+            raise errors.BadRequestError(f"extra_body.{name}: not a field of Anthropic's{hint}", param="extra_body")
+    return extra
 
 
 def _check_images(target: Target, messages: list[Json]) -> None:
