@@ -146,7 +146,9 @@ def _sampling(read: Reading, asked: ResponseRequest, for_chain: bool) -> Json:
     if asked.max_output_tokens is not None:
         body["max_completion_tokens"] = asked.max_output_tokens
     if read.includes(LOGPROBS) or asked.top_logprobs:
-        body |= {"logprobs": True, "top_logprobs": asked.top_logprobs or 0}
+        body["logprobs"] = True
+        if asked.top_logprobs:
+            body["top_logprobs"] = asked.top_logprobs
     if for_chain and asked.metadata:
         body["metadata"] = asked.metadata
     return body
