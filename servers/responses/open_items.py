@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from servers.responses.answers import call_item, citation, message_item, reasoning_item, text_part
-from servers.responses.custom_inputs import InputReader
+from servers.responses.custom_inputs import InputReader, custom_input
 from servers.responses.items import sealed
 from servers.responses.tools import Tools
 
@@ -48,12 +48,18 @@ class OpenItem:
         """End it, if it has not ended; *status* says how."""
         if self.open:
             self.begin()
+            self.item = self.so_far()
             self._finish()
             self.open = False
             self.item["status"] = status
             self._emit_event("response.output_item.done", item=dict(self.item))
 
+    def so_far(self) -> Json:
+        """The item with all that is there of it now."""
+        raise NotImplementedError
+
     def _finish(self) -> None:
+        """Emit what ends the parts of :attr:`item`, which is whole."""
         raise NotImplementedError
 
     def _emit(self, kind: str, **fields: Any) -> None:
@@ -75,13 +81,15 @@ class OpenReasoning(OpenItem):
         self._texts.append(piece)
         self._emit("reasoning_text.delta", content_index=0, delta=piece)
 
-    def _finish(self) -> None:
+    def so_far(self) -> Json:
+        """See :class:`OpenItem`."""
         text = "".join(self._texts)
-        part = {"type": "reasoning_text", "text": text}
-        self.item["content"] = [part]
-        if self._seals:
-            self.item["encrypted_content"] = sealed(text)
-        self._emit("reasoning_text.done", content_index=0, text=text)
+        content = [{"type": "reasoning_text", "text": text}]
+        return {**self.item, "content": content, "encrypted_content": sealed(text) if self._seals else None}
+
+    def _finish(self) -> None:
+        (part,) = self.item["content"]
+        self._emit("reasoning_text.done", content_index=0, text=part["text"])
         self._emit("content_part.done", content_index=0, part=part)
 
 
@@ -131,12 +139,13 @@ class OpenMessage(OpenItem):
             return {"type": kind, "refusal": text}
         return {**text_part(text, (), self._logprobs), "annotations": self._annotations}
 
+    def so_far(self) -> Json:
+        """See :class:`OpenItem`."""
+        return {**self.item, "content": [self._part(kind) for kind in self._places]}
+
     def _finish(self) -> None:
-        parts = {kind: self._part(kind) for kind in self._places}
-        self.item["content"] = [*parts.values()]
-        for kind, place in self._places.items():
-            part = parts[kind]
-            if kind == "refusal":
+        for place, part in enumerate(self.item["content"]):
+            if part["type"] == "refusal":
                 self._emit("refusal.done", content_index=place, refusal=part["refusal"])
             else:
                 self._emit("output_text.done", content_index=place, text=part["text"], logprobs=part["logprobs"])
@@ -180,16 +189,20 @@ class OpenCall(OpenItem):
         if letters:
             self._emit(f"{kind}.delta", delta=letters)
 
+    def so_far(self) -> Json:
+        """See :class:`OpenItem`."""
+        if self._reader is None:
+            return {**self.item, "arguments": "".join(self._pieces)} if self.item else {}
+        return {**self.item, "input": custom_input("".join(self._pieces))}
+
     def _finish(self) -> None:
         if self._reader is None:
-            self.item["arguments"] = arguments = "".join(self._pieces)
+            arguments = self.item["arguments"]
             self._emit("function_call_arguments.done", arguments=arguments, name=self.item["name"])
             return
-        rest, whole = self._reader.end()
-        if rest:
+        if rest := self._reader.end()[0]:
             self._emit("custom_tool_call_input.delta", delta=rest)
-        self.item["input"] = whole
-        self._emit("custom_tool_call_input.done", input=whole)
+        self._emit("custom_tool_call_input.done", input=self.item["input"])
 
     def close(self, status: str) -> None:
         """End it, though its name may never have come."""

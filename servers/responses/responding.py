@@ -134,7 +134,10 @@ async def _whole(turn: Turn) -> Json:
         answer = await turn.call.complete()
     except LASError as error:
         raise with_our_fields(error) from None
-    return await turn.keep(with_answer(turn.shell, turn.read, answer))
+    response = with_answer(turn.shell, turn.read, answer)
+    if response["usage"] is not None and turn.call.cost is not None:
+        response["usage"].setdefault("cost", turn.call.cost)
+    return await turn.keep(response)
 
 
 async def _events(turn: Turn, events: ResponseEvents) -> AsyncGenerator[bytes]:

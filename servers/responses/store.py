@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -109,6 +110,11 @@ class ResponseStore:
         await self.response(response_id)
         await in_thread(partial(self._delete, _key(), response_id))
 
+    def close(self) -> None:
+        """Close the database; the next use opens it again."""
+        if self._opened is not None:
+            self._opened.close()
+
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await in_thread(lambda: self._database().read(work))
 
@@ -154,8 +160,7 @@ class ResponseStore:
     def _pause(self) -> None:
         """Close every connection and open none until :meth:`_resume`: a child must not share them."""
         self._gate.shut(_FORK_PATIENCE)
-        if self._opened is not None:
-            self._opened.close()
+        self.close()
 
     def _resume(self) -> None:
         self._gate.open()
@@ -163,6 +168,12 @@ class ResponseStore:
 
 _STORES: dict[str | Path, ResponseStore] = {}
 _LOCK = threading.Lock()
+
+
+@atexit.register
+def _close() -> None:
+    for store in list(_STORES.values()):
+        store.close()
 
 
 def _before_fork() -> None:

@@ -79,7 +79,8 @@ class ResponseEvents:
         """The events that end the response because of *error*; what there is of it stays."""
         self._begin()
         failure = known(error)
-        output = [{**item.item, "status": "incomplete"} if item.open else item.item for item in self._items]
+        parts = ((item.so_far(), item.open) for item in self._items)
+        output = [{**part, "status": "incomplete"} if is_open else part for part, is_open in parts if part]
         reason = {"code": _code(failure), "message": failure.message}
         self.response = {**self.response, "status": "failed", "error": reason, "output": output, "store": False}
         self._emit("error", code=failure.code or failure.type, message=failure.message, param=failure.param)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from las_langchain.errors import APIConnectionError, BadRequestError, RateLimitError
@@ -120,6 +120,7 @@ def by_kind(output: list[Json]) -> list[Json]:
     return sorted(output, key=lambda item: ("reasoning", "message").index(item["type"]) if "content" in item else 2)
 
 
+@settings(max_examples=40)
 @given(chunks())
 def test_events_fold_into_the_whole_answer(sent: list[Json]) -> None:
     events = checked_events(told(sent))
@@ -131,6 +132,7 @@ def test_events_fold_into_the_whole_answer(sent: list[Json]) -> None:
     assert events[-1]["type"] == f"response.{whole['status']}"
 
 
+@settings(max_examples=40)
 @given(chunks())
 def test_an_answer_can_be_sent_back(sent: list[Json]) -> None:
     whole = with_answer(response_shell(reading(), ASKED), reading(), merged(sent))
