@@ -89,7 +89,8 @@ def _add_keeping(routes: APIRouter) -> None:
         items = await ResponseStore.of(service.settings).input_items(_checked(response_id))
         return json_response(page_of(items, after=after, limit=limit, order=order))
 
-    @routes.post("/responses/{response_id}/cancel", responses=answered(RESPONSE, wrong=("response_id", "is whole")))
+    # It is there for those who try, and not documented.
+    @routes.post("/responses/{response_id}/cancel", include_in_schema=False)
     async def cancel(response_id: str, service: Service) -> Response:
         """Refuse to cancel a response: none is made in the background, so what is kept is whole."""
         await ResponseStore.of(service.settings).response(_checked(response_id))

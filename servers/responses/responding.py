@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -96,10 +97,20 @@ async def _turn(request: Request, asked: ResponseRequest) -> Turn:
     store = ResponseStore.of(service_of(request).settings)
     _check_thread(request, asked)
     own, history = await _read_items(store, asked)
-    for_chain = asked.model.startswith(CHAINS)
-    body = chat_body(read, [*history, *own], for_chain=for_chain)
+    body = chat_body(read, [*history, *own], for_chain=asked.model.startswith(CHAINS))
+    shell = response_shell(read, asked)
+    _check_writable(shell, own)
     call = await _call(request, asked, body)
-    return Turn(read, own, response_shell(read, asked), call, store if asked.store is not False else None)
+    return Turn(read, own, shell, call, store if asked.store is not False else None)
+
+
+def _check_writable(shell: Json, items: Sequence[Json]) -> None:
+    """Refuse what the response could not repeat, or the store not keep, before it costs anything."""
+    try:
+        orjson.dumps([shell, items])
+    except TypeError as error:
+        message = f"A number in tools, text or input is too large, or something is nested too deeply: {error}"
+        raise BadRequestError(message, code="invalid_value") from None
 
 
 async def _call(request: Request, asked: ResponseRequest, body: Json) -> ChatCall:

@@ -44,6 +44,8 @@ class ResponseStore:
 
     Args:
         address: as for :func:`~las_langchain.usage.engine.url_of`.
+        clock: seconds since 1970.
+        most_items: items that a response and those before it may have.
     """
 
     _gate: Gate
@@ -51,8 +53,10 @@ class ResponseStore:
     _opened: Database | None
     _pruned: int
 
-    def __init__(self, address: str | Path) -> None:
-        self._address = address
+    def __init__(
+        self, address: str | Path, *, clock: Callable[[], float] = time.time, most_items: int = MOST_ITEMS
+    ) -> None:
+        self._address, self._clock, self._most_items = address, clock, most_items
         self._reset()
 
     @classmethod
@@ -83,7 +87,7 @@ class ResponseStore:
             BadRequestError: it is not there.
             ConfigurationError: the database cannot be read, as for all that follows.
         """
-        return await self._read(partial(_response, _key(), response_id, int(time.time())))
+        return await self._read(partial(_response, _key(), response_id, self._now()))
 
     async def history(self, response_id: str) -> list[Json]:
         """The items of a response and of all that it builds on, from the oldest to the newest.
@@ -91,15 +95,15 @@ class ResponseStore:
         Raises:
             BadRequestError: it, or one before it, is not there; or there are too many.
         """
-        return await self._read(partial(_history, _key(), response_id, int(time.time())))
+        return await self._read(partial(_history, _key(), response_id, self._now(), self._most_items))
 
     async def input_items(self, response_id: str) -> list[Json]:
         """What a response was the answer to, from the oldest to the newest; failures as for :meth:`history`."""
-        return await self._read(partial(_input_items, _key(), response_id, int(time.time())))
+        return await self._read(partial(_input_items, _key(), response_id, self._now(), self._most_items))
 
     async def items(self, item_ids: Sequence[str]) -> dict[str, Json]:
         """Those of the items of *item_ids* that are there."""
-        return await self._read(partial(_items, _key(), item_ids, int(time.time()))) if item_ids else {}
+        return await self._read(partial(_items, _key(), item_ids, self._now())) if item_ids else {}
 
     async def delete(self, response_id: str) -> None:
         """Delete a response; what builds on it cannot be gone on with.
@@ -121,7 +125,7 @@ class ResponseStore:
     def _keep(self, key_id: str, response: Json, items: Sequence[Json]) -> None:
         from servers.responses import tables
 
-        now = int(time.time())
+        now = self._now()
         prunes = now >= self._pruned + _PRUNING
 
         def work(connection: Connection, again: bool) -> None:
@@ -134,6 +138,9 @@ class ResponseStore:
         self._database().write(work)
         if prunes:
             self._pruned = now
+
+    def _now(self) -> int:
+        return int(self._clock())
 
     def _delete(self, key_id: str, response_id: str) -> None:
         from servers.responses import tables
@@ -211,7 +218,7 @@ def _response(key_id: str, response_id: str, now: int, connection: Connection) -
     return response
 
 
-def _history(key_id: str, response_id: str, now: int, connection: Connection) -> list[Json]:
+def _history(key_id: str, response_id: str, now: int, most: int, connection: Connection) -> list[Json]:
     from servers.responses import tables
 
     walked = tables.lineage(connection, key_id, response_id, now)
@@ -223,16 +230,16 @@ def _history(key_id: str, response_id: str, now: int, connection: Connection) ->
             message, param="previous_response_id", code="previous_response_not_found", status_code=404
         )
     items = tables.items_of(connection, [one for one, _ in reversed(walked)])
-    if len(items) > MOST_ITEMS:
-        message = f"previous_response_id: the conversation has more than {MOST_ITEMS} items; begin a new one"
+    if len(items) > most:
+        message = f"previous_response_id: the conversation has more than {most} items; begin a new one"
         raise BadRequestError(message, param="previous_response_id", code="invalid_value")
     return items
 
 
-def _input_items(key_id: str, response_id: str, now: int, connection: Connection) -> list[Json]:
+def _input_items(key_id: str, response_id: str, now: int, most: int, connection: Connection) -> list[Json]:
     response = _response(key_id, response_id, now, connection)
     output = {item["id"] for item in response["output"]}
-    return [item for item in _history(key_id, response_id, now, connection) if item["id"] not in output]
+    return [item for item in _history(key_id, response_id, now, most, connection) if item["id"] not in output]
 
 
 def _items(key_id: str, item_ids: Sequence[str], now: int, connection: Connection) -> dict[str, Json]:

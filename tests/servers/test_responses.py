@@ -502,6 +502,8 @@ def test_other_bad_requests(http: httpx.Client) -> None:
     refused(ask(http, model="chains/nothing"), 404, "model", "nothing")
     refused(ask(http, model=LOCAL, reasoning={"effort": "low"}), 400, "reasoning.effort", "")
     refused(ask(http, previous_response_id="resp_unknown"), 404, "previous_response_id", "not found")
+    huge = {**WEATHER, "parameters": {"type": "object", "minProperties": 10**30}}
+    refused(ask(http, tools=[huge]), 400, None, "too large")
     refused(http.get("/v1/responses/resp_1%00"), 404, "response_id", "not found")
     refused(http.get("/v1/responses/resp_1"), 404, "response_id", "not found")
     kept = whole(http, model=LOCAL, max_output_tokens=2)["id"]

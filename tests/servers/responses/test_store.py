@@ -17,9 +17,8 @@ from las_langchain.callers import calling
 from las_langchain.errors import BadRequestError, ConfigurationError
 from las_langchain.settings import LASSettings
 from servers.app import create_app
-from servers.responses import store as store_module
 from servers.responses.items import checked_items
-from servers.responses.store import FILE, ResponseStore
+from servers.responses.store import FILE, LIFE, ResponseStore
 from servers.responses.tables import ITEMS, RESPONSES
 from tests.conftest import Server
 from tests.fake_openai import FakeOpenAI
@@ -81,36 +80,36 @@ async def test_every_key_has_its_own(kept: ResponseStore) -> None:
         assert texts(await kept.history("resp_a")) == ["secret", "hi \u0000 😀"]
 
 
-async def test_what_is_not_built_on_is_gone_after_its_time(
-    kept: ResponseStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 1_000_000_000.0
-    monkeypatch.setattr(store_module.time, "time", lambda: now)
+async def test_what_is_not_built_on_is_gone_after_its_time(database_url: str) -> None:
+    now = [1_000_000_000.0]
+    kept = ResponseStore(database_url, clock=lambda: now[0])
     await kept.keep(response("resp_0"), checked_items("a"))
     await kept.keep(response("resp_alone"), checked_items("b"))
-    now += store_module.LIFE - 10
+    now[0] += LIFE - 10
     await kept.keep(response("resp_1", "resp_0"), checked_items("c"))
-    now += 20
+    now[0] += 20
     assert len(await kept.history("resp_1")) == 4
     with pytest.raises(BadRequestError, match="not found"):
         await kept.response("resp_alone")
-    now += store_module.LIFE
+    now[0] += LIFE
     await kept.keep(response("resp_2"), [])
-    rows = [kept._database().read(lambda connection, table=table: len(connection.execute(table.select()).all()))
-            for table in (RESPONSES, ITEMS)]  # fmt: skip
+    rows = kept._database().read(
+        lambda connection: [len(connection.execute(table.select()).all()) for table in (RESPONSES, ITEMS)]
+    )
     assert rows == [1, 1]
+    kept.close()
 
 
-async def test_long_conversations_are_read_whole_and_too_long_ones_refused(
-    kept: ResponseStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_long_conversations_are_read_whole_and_too_long_ones_refused(database_url: str) -> None:
+    kept, strict = ResponseStore(database_url), ResponseStore(database_url, most_items=39)
     for number in range(40):
         before = f"resp_{number - 1}" if number else None
         await kept.keep(response(f"resp_{number}", before, str(number)), [])
     assert texts(await kept.history("resp_39")) == [str(number) for number in range(40)]
-    monkeypatch.setattr(store_module, "MOST_ITEMS", 39)
     with pytest.raises(BadRequestError, match="more than 39 items"):
-        await kept.history("resp_39")
+        await strict.history("resp_39")
+    kept.close()
+    strict.close()
 
 
 async def test_many_write_at_once(database_url: str) -> None:
