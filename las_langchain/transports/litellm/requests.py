@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from urllib.parse import urlsplit
 
 import litellm
 from litellm.llms.openai_like.json_loader import JSONProviderRegistry
+from litellm.main import responses_api_bridge_check
 
 from las_langchain import errors
-from las_langchain.providers import CHAT_FIELDS, PROVIDERS, Target, variable_prefix
+from las_langchain.fields import CHAT_FIELDS
+from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.checks import check_messages
 
@@ -27,6 +30,8 @@ _JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence
 # Who calls; litellm would name itself.
 _SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
 _TAKE_METADATA = frozenset({"openai", "azure"})
+# What litellm has to see of a request to OpenAI: it translates these, or needs them itself.
+_SEEN = frozenset("messages tools max_tokens stream_options thinking extra_body extra_headers".split())
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
 # For the others litellm forgets the headers of an embeddings request.
@@ -63,7 +68,36 @@ def chat_arguments(target: Target, body: Json) -> Json:
         # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
         arguments["_skip_mcp_handler"] = True
     _check_images(target, arguments["messages"])
+    if target.provider == "openai" and not _is_translated(target, arguments):
+        arguments = _as_it_is(arguments)
     return {**arguments, **_own_arguments(target, arguments), **call_arguments(target), "model": target.litellm_model}
+
+
+def _is_translated(target: Target, arguments: Json) -> bool:
+    """Whether litellm makes another request of one to OpenAI: for another endpoint, or without what it would refuse."""
+    if litellm.drop_params or target.options.get("drop_params"):
+        return True
+    # Other servers at an address of their own may have no other endpoint.
+    effort = arguments.get("reasoning_effort") if _is_openais(target.api_base) else None
+    info, _ = responses_api_bridge_check(
+        target.model, "openai", tools=arguments.get("tools"), reasoning_effort=effort, api_base=target.api_base
+    )
+    return info.get("mode") == "responses"
+
+
+def _is_openais(address: str | None) -> bool:
+    host = urlsplit(address).hostname if address else "openai.com"
+    return host is not None and (host == "openai.com" or host.endswith(".openai.com"))
+
+
+def _as_it_is(arguments: Json) -> Json:
+    """*arguments* with fields that litellm would refuse, rename or leave out, by the model's name, where it does not look.
+
+    What a model takes is for OpenAI, or whoever else is at the address, to say.
+    """
+    seen = {name: value for name, value in arguments.items() if name in _SEEN or name.startswith("_")}
+    own = {name: value for name, value in arguments.items() if name not in seen}
+    return {**seen, "extra_body": {**own, **(arguments.get("extra_body") or {})}}
 
 
 def embedding_arguments(target: Target, body: Json) -> Json:
