@@ -38,7 +38,7 @@ class Provider:
         option_variables: litellm's arguments that have variables of their own, first wins.
         key_options: litellm's arguments in the settings' ``options`` that stand in for a key.
         extra_fields: what clients may send to it beside OpenAI's fields.
-        completes: whether it has OpenAI's older endpoint, which completes a text, for the models that are no chat models.
+        completes: whether it has OpenAI's older endpoint, which goes on with a text.
     """
 
     name: str
@@ -309,13 +309,19 @@ def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
         headers={**given.headers, **(overrides.get("headers") or {})},
         options={**_options(row, settings, given.options), **without_prices(given.options)},
         prices=own_prices(given.options),
-        extra_fields=(row.extra_fields if row else frozenset()).union(given.extra_fields),
+        extra_fields=extra_fields(provider, settings),
         timeout=overrides.get("timeout") or settings.timeout,
         stream_timeout=overrides.get("stream_timeout") or settings.stream_timeout,
         transport=_transport(provider, overrides.get("transport")),
         served=_local_file(settings) if provider == "local" else None,
         defaults={key: value for key, value in defaults.items() if value is not None},
     )
+
+
+def extra_fields(provider: str, settings: LASSettings) -> frozenset[str]:
+    """What clients may send to *provider* beside OpenAI's fields."""
+    row, given = PROVIDERS.get(provider), settings.providers.get(provider)
+    return (row.extra_fields if row else frozenset()).union(given.extra_fields if given else ())
 
 
 def _local_file(settings: LASSettings) -> str:

@@ -11,7 +11,7 @@ from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 from litellm.main import responses_api_bridge_check
 
 from las_langchain import errors
-from las_langchain.fields import CHAT_FIELDS
+from las_langchain.fields import CHAT_FIELDS, OLLAMA_FIELDS
 from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.checks import check_messages
@@ -51,6 +51,8 @@ def chat_arguments(target: Target, body: Json) -> Json:
     refuse_unknown(body, CHAT_FIELDS, target)
     check_messages(body.get("messages"))
     arguments = {key: value for key, value in body.items() if value is not None}
+    if arguments.get("extra_body"):
+        arguments["extra_body"] = dict(arguments["extra_body"])
     # litellm takes `metadata` for its own, writes into it, and sends nothing of it.
     metadata = arguments.pop("metadata", None)
     if metadata is not None and target.provider in _TAKE_METADATA:
@@ -59,9 +61,10 @@ def chat_arguments(target: Target, body: Json) -> Json:
         # Anthropic has no JSON mode, and litellm leaves the wish out.
         del arguments["response_format"]
         arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
-    if target.provider == "ollama" and isinstance(arguments.get("stop"), str):
-        # Ollama takes only lists.
-        arguments["stop"] = [arguments["stop"]]
+    if target.provider == "ollama":
+        arguments = _for_ollama(arguments)
+    elif target.litellm_model.startswith("hosted_vllm/"):
+        _rename(arguments.get("extra_body") or {}, "repeat_penalty", "repetition_penalty")
     if "tools" in arguments:
         # litellm takes fields out of the schemas for vLLM and Hugging Face.
         arguments["tools"] = copy.deepcopy(arguments["tools"])
@@ -73,6 +76,23 @@ def chat_arguments(target: Target, body: Json) -> Json:
     return {**arguments, **_own_arguments(target, arguments), **call_arguments(target), "model": target.litellm_model}
 
 
+def _for_ollama(arguments: Json) -> Json:
+    """*arguments* with Ollama's own fields where litellm puts them among its options, or beside these."""
+    extra = dict(arguments.pop("extra_body", None) or {})
+    _rename(extra, "repetition_penalty", "repeat_penalty")
+    own = {name: extra.pop(name) for name in OLLAMA_FIELDS & extra.keys()}
+    stop = arguments.get("stop")
+    # It takes only lists.
+    listed = {"stop": [stop]} if isinstance(stop, str) else {}
+    return {**arguments, **listed, **own, **({"extra_body": extra} if extra else {})}
+
+
+def _rename(fields: Json, name: str, theirs: str) -> None:
+    if name in fields:
+        value = fields.pop(name)
+        fields.setdefault(theirs, value)
+
+
 def _is_translated(target: Target, arguments: Json) -> bool:
     """Whether litellm makes another request of one to OpenAI: for another endpoint, or without what it would refuse."""
     if litellm.drop_params or target.options.get("drop_params"):
@@ -82,7 +102,7 @@ def _is_translated(target: Target, arguments: Json) -> bool:
     info, _ = responses_api_bridge_check(
         target.model, "openai", tools=arguments.get("tools"), reasoning_effort=effort, api_base=target.api_base
     )
-    return info.get("mode") == "responses"
+    return bool(info.get("mode") == "responses")
 
 
 def _is_openais(address: str | None) -> bool:
@@ -91,7 +111,7 @@ def _is_openais(address: str | None) -> bool:
 
 
 def _as_it_is(arguments: Json) -> Json:
-    """*arguments* with fields that litellm would refuse, rename or leave out, by the model's name, where it does not look.
+    """*arguments*, those that litellm would refuse, rename or leave out for some models put where it does not look.
 
     What a model takes is for OpenAI, or whoever else is at the address, to say.
     """

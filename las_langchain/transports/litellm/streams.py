@@ -17,6 +17,8 @@ Json = dict[str, Any]
 
 # Keys of a delta that litellm's wrapper does not pass on.
 _LOST = ("refusal", "images", "role")
+# Where a chunk of a chat, or of a completion, has its words.
+_SAID = ("delta", "text")
 
 
 class Tap:
@@ -205,7 +207,10 @@ class Clock:
 
     def heard(self, chunk: Json) -> None:
         """Begin to wait for the next piece, if *chunk* has one."""
-        if any(not _is_empty(choice["delta"]) or choice.get("finish_reason") for choice in chunk["choices"]):
+        if any(
+            choice.get("finish_reason") or not _is_empty([choice.get(name) for name in _SAID])
+            for choice in chunk["choices"]
+        ):
             self._due = self._time() + self._between
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any
 
 import litellm
@@ -14,6 +15,7 @@ from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
 from las_langchain.transports.litellm.audio import speak, transcribe
 from las_langchain.transports.litellm.callbacks import Callbacks
+from las_langchain.transports.litellm.completions import complete_text, stream_text
 from las_langchain.transports.litellm.failures import explained, translated
 from las_langchain.transports.litellm.requests import chat_arguments, embedding_arguments
 from las_langchain.transports.litellm.streams import Clock, Order, Tap
@@ -61,6 +63,21 @@ class LiteLLMTransport:
                 _check_whole(stream, tap)
             finally:
                 await stream.aclose()
+
+    async def acomplete_text(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target, body), explained():
+            async with asyncio.timeout(target.timeout):
+                return await complete_text(target, body)
+
+    async def astream_text(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target, body), explained():
+            async with aclosing(stream_text(target, body)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
