@@ -21,11 +21,14 @@ OPENAI_FIELDS = frozenset(
 CHAT_FIELDS = OPENAI_FIELDS.union(("top_k", "thinking", "extra_body", "extra_headers"))
 """The fields of a chat request that are passed on: OpenAI's, and some of several providers."""
 
-COMPLETION_FIELDS = frozenset(
+OPENAI_COMPLETION_FIELDS = frozenset(
     "prompt suffix max_tokens temperature top_p n stream_options logprobs echo stop presence_penalty frequency_penalty "
-    "best_of logit_bias user seed extra_body extra_headers".split()
+    "best_of logit_bias user seed".split()
 )
-"""The fields of a completion request, the older one, that are passed on."""
+"""The fields of OpenAI's older completion request but ``model`` and ``stream``."""
+
+COMPLETION_FIELDS = OPENAI_COMPLETION_FIELDS.union(("extra_body", "extra_headers"))
+"""The fields of a completion request that are passed on."""
 
 _COMMON = "top_k min_p repeat_penalty repetition_penalty"
 _LLAMA = f"{_COMMON} typical_p repeat_last_n mirostat mirostat_tau mirostat_eta"
@@ -93,7 +96,8 @@ def for_provider(body: Json, known: frozenset[str], allowed: frozenset[str]) -> 
     What only some servers know goes into ``extra_body``.
     """
     kept = {name: value for name, value in body.items() if name in known or name in allowed}
-    own = {name: kept.pop(name) for name in list(kept) if name not in known and name not in CHAT_FIELDS}
+    plain = CHAT_FIELDS if known == OPENAI_FIELDS else known
+    own = {name: kept.pop(name) for name in list(kept) if name not in plain}
     return {**kept, "extra_body": {**own, **(kept.get("extra_body") or {})}} if own else kept
 
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from las_langchain.catalog import model_info
 from las_langchain.deployments import served_model
 from las_langchain.errors import BadRequestError
-from las_langchain.fields import COMPLETION_FIELDS
+from las_langchain.fields import OPENAI_COMPLETION_FIELDS
 from las_langchain.providers import PROVIDERS, Target, split_name
 from las_langchain.settings import LASSettings
 from las_langchain.texts import head, legacy_logprobs, prompts_of, summed, text_choice
@@ -44,7 +44,7 @@ async def text_call(request: Request, model: str, body: Json) -> ChatCall:
     if not model.startswith(CHAINS):
         target = service.target(model)
         if _all_complete(target, service.settings):
-            allowed = for_model(body, target, service.settings, COMPLETION_FIELDS)
+            allowed = for_model(body, target, service.settings, OPENAI_COMPLETION_FIELDS)
             return ModelCall(service, target, allowed, "text_completion")
     prompts = _texts(body)
     fields = _chat_fields(body)
