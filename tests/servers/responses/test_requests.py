@@ -22,8 +22,8 @@ Json = dict[str, Any]
 
 NAMES = st.sampled_from(
     "type role content text id call_id name arguments output input summary encrypted_content image_url detail "
-    "file_data input_audio data format parameters strict tools mode schema namespace effort verbosity refusal definition "
-    "syntax status odd".split()
+    "file_data input_audio data format parameters strict tools mode schema namespace effort verbosity refusal "
+    "definition syntax status odd".split()
 )
 WORDS = st.sampled_from(
     "message user assistant system input_text output_text refusal input_image input_file input_audio function_call "
