@@ -228,7 +228,7 @@ class TestMessages:
         ]
         asked(http, "prompted", messages)
         # What providers without the role of a developer are sent in its place is the transport's affair.
-        assert upstream.last.body["messages"][1:] == messages[1:]
+        assert [{"content": None, **message} for message in upstream.last.body["messages"][1:]] == messages[1:]
         assert upstream.last.body["messages"][0]["content"] == "Be brief."
 
     @pytest.mark.parametrize(
