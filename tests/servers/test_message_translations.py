@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from las_langchain.errors import APIError, BadRequestError, LASError, RateLimitError
 from servers.messages.answer import message
+from servers.messages.counting import countable
 from servers.messages.errors import error_body, is_anthropics, status_of
 from servers.messages.models import anthropic_models
 from servers.messages.names import long_names, short
@@ -306,6 +307,24 @@ def test_blocks_that_count_anthropics_clients_go_only_to_anthropic() -> None:
     assert translated(asked(system=system))["messages"][0]["content"] == "You are a coder."
     claudes = translated(asked(system=system), CLAUDE)["messages"][0]["content"]
     assert "x-anthropic-billing-header" in claudes
+
+
+def test_what_can_be_counted() -> None:
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "They hum."}}
+    mixed = {"type": "document", "source": {"type": "content", "content": [text("a"), text("b")]}}
+    plain = {"type": "document", "source": {"type": "content", "content": "c"}}
+    tools = [TOOL, {"type": "bash_20250124", "name": "bash"}]
+    request = asked([document, mixed, plain, PDF, IMAGE], "ho", tools=tools)
+    counted = countable(translated(request, CLAUDE))
+    said = [part.get("text") for part in counted["messages"][0]["content"]]
+    assert said == ["They hum.", "a", "b", "c", None]
+    assert counted["messages"][1] == {"role": "assistant", "content": "ho"}
+    assert [tool["function"]["name"] for tool in counted["tools"]] == ["look"]
+
+
+def test_levels_of_service() -> None:
+    assert translated(asked(service_tier="standard_only"))["service_tier"] == "default"
+    assert "service_tier" not in translated(asked(service_tier="auto"), CLAUDE)
 
 
 SERVER_RESULT: Json = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
