@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import orjson
+
 Json = dict[str, Any]
 
 
 def countable(body: Json) -> Json:
-    """The ``messages`` and ``tools`` of a chat request without what only its provider can count, such as a PDF."""
-    tools = [tool for tool in body.get("tools", ()) if tool["type"] == "function"]
-    return {"messages": [_message(message) for message in body["messages"]], "tools": tools}
+    """The ``messages`` of a chat request, with the tools among them as the text that models are shown.
+
+    What only the provider can count, such as a PDF, is left out.
+    """
+    messages = [_message(message) for message in body["messages"]]
+    if body.get("tools"):
+        messages.append({"role": "system", "content": orjson.dumps(body["tools"]).decode()})
+    return {"messages": messages}
 
 
 def _message(message: Json) -> Json:

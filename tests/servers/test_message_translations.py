@@ -270,10 +270,12 @@ def test_thinking_in_the_words_of_who_is_to_think(reader: Reader, fields: Json, 
 
 
 def test_what_only_anthropic_has_is_left_out_for_others() -> None:
-    fields = {"context_management": {"edits": []}, "output_config": {"effort": "low", "task_budget": {"total": 9}}}
+    edits = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    fields = {"context_management": edits, "output_config": {"effort": "low", "task_budget": {"total": 9}}}
     own = translated(asked(**fields), CLAUDE)["extra_body"]
     assert own == fields
     assert "extra_body" not in translated(asked(**fields))
+    assert "extra_body" not in translated(asked(context_management={"edits": []}), CLAUDE)
 
 
 def test_who_asks() -> None:
@@ -319,7 +321,8 @@ def test_what_can_be_counted() -> None:
     said = [part.get("text") for part in counted["messages"][0]["content"]]
     assert said == ["They hum.", "a", "b", "c", None]
     assert counted["messages"][1] == {"role": "assistant", "content": "ho"}
-    assert [tool["function"]["name"] for tool in counted["tools"]] == ["look"]
+    assert '"name":"look"' in counted["messages"][2]["content"]
+    assert countable(translated(asked())) == {"messages": [{"role": "user", "content": "hi"}]}
 
 
 def test_levels_of_service() -> None:
@@ -337,6 +340,25 @@ WRONG: list[tuple[Json, Reader, str, str]] = [
     (asked(tools=[TOOL, {"type": "bash_20250124", "name": "bash"}]), GPT, "tools.1.type", "only Anthropic's own"),
     (asked(tools=[{"type": "bash_20250124", "name": "bash"}]), CHAIN, "tools.0.type", "only Anthropic's own"),
     (asked(tools=[{"type": "web_search_20250305", "name": "web_search"}]), CLAUDE, "tools.0.type", "servers run"),
+    (asked(tools=[{"type": "bash_20250124", "name": "bash", "function": "x"}]), CLAUDE, "tools.0.function", "Extra"),
+    (
+        asked(tools=[TOOL, {**TOOL, "input_schema": {"type": "object", "properties": {"a": 5}}}]),
+        GPT,
+        "tools.1.input_schema",
+        "not a JSON schema",
+    ),
+    (
+        asked(output_config={"format": {"type": "json_schema", "schema": {"type": "thing"}}}),
+        GPT,
+        "output_config.format.schema",
+        "not a JSON schema",
+    ),
+    (
+        asked(output_format={"type": "json_schema", "schema": {"required": 5}}),
+        CLAUDE,
+        "output_format.schema",
+        "not a JSON schema",
+    ),
     (asked(tools=[TOOL], tool_choice={"type": "tool", "name": "x"}), GPT, "tool_choice.name", "no tool has the name"),
     (asked(service_tier="standard_only"), CLAUDE, "service_tier", "cannot be passed on"),
 ]  # fmt: skip
