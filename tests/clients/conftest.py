@@ -6,8 +6,8 @@ import hashlib
 import json
 import shutil
 import subprocess
-from dataclasses import replace
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,9 @@ def _install(npm: str, folder: Path) -> None:
     if done.returncode:
         said = done.stderr.strip()
         if any(code in said for code in _UNREACHABLE):
-            pytest.skip(f"npm reaches no registry; run `npm ci` in {folder}, and `touch installed` there: {said[-200:]}")
+            pytest.skip(
+                f"npm reaches no registry; run `npm ci` in {folder}, and `touch installed` there: {said[-200:]}"
+            )
         pytest.fail(f"npm ci: {said}")
 
 
