@@ -84,8 +84,16 @@ class LASSettings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that the server listens on")
     port: int = Field(7777, ge=0, le=65_535, description="Port that the server listens on; 0 picks a free one")
+    api_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default_factory=list,
+        description="Keys that clients of the server must present one of, separated by commas; "
+        "unset: only this machine is answered",
+    )
     timeout: Seconds = Field(120, description="Longest wait for the first byte of an answer, in seconds")
     stream_timeout: Seconds = Field(60, description="Longest silence between two chunks of a stream, in seconds")
+    total_timeout: Seconds = Field(
+        600, description="Longest time that the server lets one answer take from its begin to its end, in seconds"
+    )
     max_retries: int = Field(
         2, ge=0, le=20, description="Further tries after a retryable failure (timeout, 429, 5xx, no connection)"
     )
@@ -145,6 +153,11 @@ class LASSettings(BaseSettings):
     chains: dict[ChainName, Reference] = Field(
         default_factory=dict, description="Your own chains by name, as module:runnable (las.toml only)"
     )
+    chain_steps: Literal["reasoning", "status", "off"] = Field(
+        "reasoning",
+        description="How OpenAI's clients see the steps of a chain: as reasoning, as Open WebUI's status events, or "
+        "not at all",
+    )
     agent: AgentSettings = Field(
         default_factory=AgentSettings, description="Tools, limits and MCP servers of the agent (las.toml only)"
     )
@@ -152,10 +165,17 @@ class LASSettings(BaseSettings):
         default_factory=DocumentSettings, description="How documents are read and searched (las.toml only)"
     )
 
-    @field_validator("callbacks", mode="before")
+    @field_validator("callbacks", "api_keys", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _check_keys(cls, value: list[SecretStr]) -> list[SecretStr]:
+        if not all(_SENDABLE.fullmatch(key.get_secret_value()) for key in value):
+            raise ValueError("expected keys of letters, digits and signs that a header can hold, without spaces")
+        return value
 
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
@@ -248,11 +268,12 @@ LiteLLMConfig = LASSettings
 ``<provider>_api_key`` are taken as arguments too."""
 
 FIXED = frozenset(
-    "host port data_dir max_body_mb log_format litellm_config database_url redis_url local_model local_mmproj "
+    "host port api_keys data_dir max_body_mb log_format litellm_config database_url redis_url local_model local_mmproj "
     "local_context local_parallel local_max_tokens local_threads local_batch_threads chains agent documents".split()
 )
 """Settings that hold from the start of the process to its end."""
 
+_SENDABLE = re.compile(r"[!-+\--~]+")
 _OF_A_PROVIDER = re.compile(r"(\w+?)_(base_url|api_key)")
 
 

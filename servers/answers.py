@@ -2,69 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from las_langchain.providers import Target
-from las_langchain.service import LiteLLMService
+from servers.chat_calls import ChatCall
 from servers.errors import body_of
+from servers.event_stream import event_response
 from servers.requests import unless_gone
 
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
-STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-def json_response(data: Any) -> Response:
+def json_response(data: Any, headers: Mapping[str, str] | None = None) -> Response:
     """*data* as JSON."""
-    return Response(orjson.dumps(data), media_type="application/json")
+    return Response(orjson.dumps(data), media_type="application/json", headers=headers)
 
 
-async def chat_response(
-    request: Request, service: LiteLLMService, target: Target, body: Json, *, stream: bool
-) -> Response:
+async def chat_response(request: Request, call: ChatCall, body: Json, *, stream: bool) -> Response:
     """The answer to a chat request, whole or as server-sent events; the call ends when the client leaves.
+
+    Args:
+        request: its body has been read.
+        call: the request, not sent yet.
+        body: what the client sent.
+        stream: whether it wants events.
 
     Raises:
         LASError: the call failed before its first chunk.
         ClientDisconnect: the client left before it.
     """
     if not stream:
-        return json_response(await unless_gone(request, service.acomplete(target, body)))
-    chunks = service.astream(target, _counted(body))
-    # The first chunk decides whether this is an answer or an error with a status of its own.
-    first = await unless_gone(request, _first(chunks))
-    return StreamingResponse(_events(first, chunks), media_type="text/event-stream", headers=STREAM_HEADERS)
+        answer = await unless_gone(request, call.complete())
+        return json_response(answer, call_headers(call))
+    tells_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    events = _events(call.chunks(), tells_usage=tells_usage)
+    return await event_response(request, events, failed, headers=lambda: call_headers(call))
 
 
-def _counted(body: Json) -> Json:
-    """*body* without the wish not to be told the usage, which the ledger would not be told either."""
-    given = body.get("stream_options") or {}
-    options = {name: value for name, value in given.items() if name != "include_usage" or value}
-    rest = {name: value for name, value in body.items() if name != "stream_options"}
-    return {**rest, "stream_options": options} if options else rest
+def call_headers(call: ChatCall) -> dict[str, str]:
+    """What the headers of an answer tell of its call."""
+    cost = {} if call.cost is None else {"x-las-cost": f"{call.cost:.10g}"}
+    return {"x-las-model": call.model, **cost, **call.headers}
 
 
-async def _first(chunks: AsyncGenerator[Json]) -> Json:
-    return await anext(chunks)
+async def _events(chunks: AsyncGenerator[Json], *, tells_usage: bool) -> AsyncGenerator[bytes]:
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if chunk["choices"] or tells_usage:
+                yield event(_shaped(chunk, tells_usage=tells_usage))
+    yield DONE
 
 
-async def _events(first: Json, rest: AsyncGenerator[Json]) -> AsyncGenerator[bytes]:
-    async with aclosing(rest):
-        try:
-            yield _event(first)
-            async for chunk in rest:
-                yield _event(chunk)
-        except Exception as error:
-            # The status is sent already: say so in the stream.
-            yield _event(body_of(error))
-        yield DONE
+def _shaped(chunk: Json, *, tells_usage: bool) -> Json:
+    """*chunk* with the keys that OpenAI's always have."""
+    choices = [{"logprobs": None, "finish_reason": None, **choice} for choice in chunk["choices"]]
+    return {**({"usage": None} if tells_usage else {}), **chunk, "choices": choices}
 
 
-def _event(data: Any) -> bytes:
+def event(data: Any) -> bytes:
+    """*data* as a server-sent event."""
     return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def failed(error: Exception) -> bytes:
+    """The events that end a stream whose status is sent already."""
+    return event(body_of(error)) + DONE

@@ -14,8 +14,9 @@ import las_langchain
 from chains.registry import ChainRegistry
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import LASSettings
-from servers import errors, langserve_api, las_api, openai_api
+from servers import errors, langserve_api, las_api, messages_api, openai_api, responses_api
 from servers.documents import answered
+from servers.gate import Gate
 from servers.metrics import Metrics
 from servers.request_context import RequestContext
 from servers.web import index_page
@@ -46,17 +47,21 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
     app.state.service, app.state.chains = service, registry
     metrics = Metrics()
     service.observe(metrics)
+    app.add_middleware(Gate, keys=service.settings.api_keys)
     app.add_middleware(RequestContext, metrics=metrics, tracing=service.tracing)
     errors.install(app)
     for prefix in OPENAI_PREFIXES:
-        app.include_router(openai_api.router(prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
+        for api in (openai_api, responses_api, messages_api):
+            app.include_router(api.router(prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
     app.include_router(las_api.routes)
     app.include_router(langserve_api.router(registry))
 
     @app.get("/health", tags=["Server"], responses=answered(_UP))
-    async def health() -> dict[str, Any]:
-        """Say that the server runs, with which default model, and which chains cannot be used."""
+    async def health(request: Request) -> dict[str, Any]:
+        """Say that the server runs; to those with a key also with which model, and which chains cannot be used."""
         status = "degraded" if registry.failures else "ok"
+        if not request.state.admitted:
+            return {"status": status}
         return {**_UP, "status": status, "model": service.settings.model, "failed_chains": dict(registry.failures)}
 
     @app.get(

@@ -77,6 +77,7 @@ def serve(
     given = {"host": host, "port": port}
     settings = _settings(**{name: value for name, value in given.items() if value is not None})
     _check_local_files(settings)
+    _check_reach(settings)
     listener = _listen(settings.host, settings.port)
     from servers.app import create_app
     from servers.logs import configure_logging
@@ -256,6 +257,18 @@ def _check_local_files(settings: LASSettings) -> None:
             raise ConfigurationError(f"{variable}: no such file; set it to a GGUF file", detail=str(path))
 
 
+def _check_reach(settings: LASSettings) -> None:
+    """Check that nobody who can reach this machine could use its models without a key."""
+    from servers.origins import is_local_name
+
+    if not settings.api_keys and not is_local_name(settings.host):
+        raise ConfigurationError(
+            f"LAS_HOST={settings.host}: other machines can reach the server there, and are answered only with a key: "
+            "set LAS_API_KEYS to those that clients are to present",
+            param="api_keys",
+        )
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -290,6 +303,4 @@ def _announce(settings: LASSettings, port: int) -> None:
         ("Health", f"{root}/health"),
     ):
         print(f"  {title:<18} {address}")
-    if shown != host or not host.startswith(("127.", "localhost", "[::1]")):
-        print("  Anybody who can reach this machine can use these models with your keys.", file=sys.stderr)
     print("Stop with Ctrl+C.", flush=True)

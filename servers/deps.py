@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends
 from starlette.requests import Request
 
+from chains.registry import ChainRegistry
 from las_langchain.errors import PermissionDeniedError
 from las_langchain.service import LiteLLMService
+from servers.origins import is_from_here
 
 
 def service_of(request: Request) -> LiteLLMService:
@@ -20,36 +20,21 @@ def service_of(request: Request) -> LiteLLMService:
     return service
 
 
+def registry_of(request: Request) -> ChainRegistry:
+    """The application's chains."""
+    registry = request.app.state.chains
+    assert isinstance(registry, ChainRegistry)  # noqa: S101 - set by create_app
+    return registry
+
+
 def from_this_machine(request: Request) -> None:
     """Check that *request* was made on this machine, to an address of this machine.
-
-    The ``Host`` header tells a request that a web page made by way of a name of its own that leads here; others tell
-    one that a proxy on this machine has handed on.
 
     Raises:
         PermissionDeniedError: it was not.
     """
-    client, host = request.client.host if request.client else "", _host(request)
-    forwarded = any(name in request.headers for name in _FORWARDED)
-    if forwarded or not (_is_loopback(client) and (host == "localhost" or _is_loopback(host))):
+    if not is_from_here(request.scope, request.headers):
         raise PermissionDeniedError("The configuration can be seen and changed only from the server's own machine")
-
-
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-
-
-def _host(request: Request) -> str:
-    try:
-        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 Service = Annotated[LiteLLMService, Depends(service_of)]

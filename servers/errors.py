@@ -32,10 +32,21 @@ def install(app: FastAPI) -> None:
 
 def body_of(error: Exception) -> dict[str, dict[str, str | None]]:
     """OpenAI's body for *error*; what is not a :class:`LASError` is a bug, whose text stays in the log."""
+    return known(error).to_openai()
+
+
+def known(error: Exception) -> LASError:
+    """*error*, or one that tells clients nothing of what is a bug; that is logged."""
     if isinstance(error, LASError):
-        return error.to_openai()
+        return error
     logger.error("Unhandled error", exc_info=error)
-    return LASError("The server had an internal error; its log says which").to_openai()
+    return LASError("The server had an internal error; its log says which")
+
+
+def error_response(path: str, error: LASError) -> Response:
+    """The answer to a request to *path* that has failed, in the form that the clients of that path expect."""
+    headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else None
+    return JSONResponse(error.to_openai(), error.status_code, headers)
 
 
 def log_failure(request: Request, error: LASError) -> None:
@@ -48,16 +59,18 @@ async def _las_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LASError)  # noqa: S101 - how starlette registers handlers
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log_failure(request, error)
-    headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else None
-    return JSONResponse(error.to_openai(), error.status_code, headers)
+    return error_response(request.scope["path"], error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - how starlette registers handlers
     path = request.scope["path"]
     text = {404: f"No such path: {path:.100}", 405: f"{path:.100} does not take {request.method:.100}"}
-    message = text.get(error.status_code, str(error.detail))
-    return JSONResponse(BadRequestError(message).to_openai(), error.status_code, error.headers)
+    code = {404: "unknown_url", 405: "method_not_supported"}.get(error.status_code)
+    refused = BadRequestError(text.get(error.status_code, str(error.detail)), code=code, status_code=error.status_code)
+    answer = error_response(path, refused)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _wrong_parameter(request: Request, error: Exception) -> Response:
@@ -66,7 +79,7 @@ async def _wrong_parameter(request: Request, error: Exception) -> Response:
     name = str(first["loc"][-1]) if first["loc"] else "input"
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
     refused = BadRequestError(f"{name}: {first['msg'].removeprefix('Value error, ')}", param=name, code=code)
-    return JSONResponse(refused.to_openai(), refused.status_code)
+    return error_response(request.scope["path"], refused)
 
 
 async def _client_gone(request: Request, error: Exception) -> Response:
@@ -74,4 +87,4 @@ async def _client_gone(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    return JSONResponse(body_of(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+    return error_response(request.scope["path"], known(error))

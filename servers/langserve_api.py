@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -31,7 +31,7 @@ from servers.chain_schemas import LISTED, BatchRequest, EventsRequest, InvokeReq
 from servers.deps import service_of
 from servers.documents import answered, documented
 from servers.errors import body_of, log_failure
-from servers.event_stream import EventResponse, pumped
+from servers.event_stream import event_response, pumped
 from servers.requests import unless_gone
 
 if TYPE_CHECKING:
@@ -214,21 +214,30 @@ async def _events(handlers: Handlers, name: str, endpoint: str, request: Request
     with _on_behalf(request, name):
         prepared = await getattr(handler, _METHODS.get(endpoint, endpoint))(asked)
         # Not its own way to send them, which belongs to the event loop that used it first.
-        events = pumped(prepared.body_iterator)
-        # The first one decides whether this is an answer or an error with a status of its own.
-        first = await unless_gone(request, _first(events))
-    return EventResponse(first, events, partial(_explained, request))
+        events = _encoded(pumped(prepared.body_iterator))
+        # Ended cleanly after a failure, the text would look complete to LangServe's pages.
+        return await event_response(request, events, partial(_explained, request), cut=True)
 
 
-async def _first(events: AsyncGenerator[Json | None]) -> Json | None:
-    return await anext(events)
+async def _encoded(events: AsyncGenerator[Json]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for event in events:
+            # What is wrong follows, as an exception that says more.
+            if event["event"] != "error":
+                yield _event(event["event"], event.get("data", ""))
 
 
-def _explained(request: Request, error: Exception) -> Json:
+def _event(name: str, data: str) -> bytes:
+    # The names are LangServe's own; data is JSON, which has no line breaks.
+    return f"event: {name}\r\ndata: {data}\r\n\r\n".encode()
+
+
+def _explained(request: Request, error: Exception) -> bytes:
     status = error.status_code if isinstance(error, LASError) else 500
     if isinstance(error, LASError):
         log_failure(request, error)
-    return {"status_code": status, "message": body_of(error)["error"]["message"]}
+    data = orjson.dumps({"status_code": status, "message": body_of(error)["error"]["message"]})
+    return _event("error", data.decode())
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from las_langchain.provider_list import ProviderInfo
 from las_langchain.providers import PROVIDERS
 from las_langchain.usage import Group, Ledger
 from servers.answers import chat_response, json_response
+from servers.chat_calls import chat_call
 from servers.deps import OnThisMachine, Service
 from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
 from servers.forms import read_form
@@ -50,11 +51,12 @@ routes = APIRouter(prefix=PREFIX, tags=["LAS"], default_response_class=Response)
     openapi_extra=documented(ChatRequest),
     responses=answered(CHAT_ANSWER, wrong=TOO_HOT, events=CHAT_EVENTS),
 )
-async def chat_completions(request: Request, service: Service) -> Response:
+async def chat_completions(request: Request) -> Response:
     """Answer a chat, whole or with ``stream`` as server-sent events; without a model, the default one answers."""
     asked = await parse(ChatRequest, request)
-    target = service.target(asked.model, asked.provider)
-    return await chat_response(request, service, target, asked.body(), stream=bool(asked.stream))
+    body = asked.body()
+    call = await chat_call(request, asked.model, body, asked.provider)
+    return await chat_response(request, call, body, stream=bool(asked.stream))
 
 
 @routes.post(

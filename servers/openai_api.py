@@ -12,6 +12,7 @@ from starlette.responses import Response
 from las_langchain.errors import ModelNotFoundError
 from las_langchain.providers import available_models
 from servers.answers import chat_response, json_response
+from servers.chat_calls import chat_call
 from servers.deps import Service
 from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
 from servers.requests import parse, unless_gone
@@ -35,12 +36,12 @@ def router(prefix: str) -> APIRouter:
         openapi_extra=documented(ChatCompletionRequest),
         responses=answered(CHAT_ANSWER, wrong=TOO_HOT, events=CHAT_EVENTS),
     )
-    async def chat_completions(request: Request, service: Service) -> Response:
+    async def chat_completions(request: Request) -> Response:
         """Answer a chat, whole or with ``stream`` as server-sent events."""
         asked = await parse(ChatCompletionRequest, request)
-        return await chat_response(
-            request, service, service.target(asked.model), asked.body(), stream=bool(asked.stream)
-        )
+        body = asked.body()
+        call = await chat_call(request, asked.model, body)
+        return await chat_response(request, call, body, stream=bool(asked.stream))
 
     @routes.post(
         "/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER, wrong=NO_TEXT)

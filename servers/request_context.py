@@ -1,8 +1,7 @@
-"""What surrounds every HTTP request: its id, on whose behalf it is, its trace, its line in the log, its count."""
+"""What surrounds every HTTP request: its id, its trace, its line in the log, its count."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import time
@@ -13,13 +12,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from las_langchain.callers import calling
 from las_langchain.errors import masked
-from servers.errors import CLIENT_CLOSED_REQUEST, body_of
+from servers.errors import CLIENT_CLOSED_REQUEST, error_response, known
 from servers.metrics import UNMATCHED, Metrics, route_of
+from servers.origins import headers_of
 
 if TYPE_CHECKING:
     from las_langchain.tracing.observer import Tracing
@@ -28,7 +27,6 @@ access_log = logging.getLogger("las.access")
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_PATH = 200
-_DIGITS = 12
 
 
 class RequestContext:
@@ -48,25 +46,24 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        headers = headers_of(scope)
         exchange = _Exchange(scope, receive, send, headers)
-        key_id = key_id_of(headers)
-        with calling(request_id=exchange.request_id, key_id=key_id), self._traced(headers):
+        with calling(request_id=exchange.request_id), self._traced(headers):
             try:
                 await self._app(scope, exchange.receive, exchange.send)
             except Exception as error:
                 if exchange.status is not None or exchange.left:
                     raise
                 # Starlette's own answer to a bug is made outside of all middleware, and would have no request id.
-                answer = JSONResponse(body_of(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+                answer = error_response(scope["path"], known(error))
                 await answer(scope, exchange.receive, exchange.send)
             finally:
-                self._tell(exchange, key_id)
+                self._tell(exchange)
 
     def _traced(self, headers: Mapping[str, str]) -> AbstractContextManager[None]:
         return self._tracing.continued(headers) if self._tracing else nullcontext()
 
-    def _tell(self, exchange: _Exchange, key_id: str | None) -> None:
+    def _tell(self, exchange: _Exchange) -> None:
         route, method = route_of(exchange.scope), exchange.scope["method"]
         status, seconds = exchange.outcome, exchange.seconds
         self._metrics.http_request(route, method, status)
@@ -78,7 +75,7 @@ class RequestContext:
             "status": status,
             "seconds": round(seconds, 3),
             "request_id": exchange.request_id,
-            "key_id": key_id,
+            "key_id": exchange.scope.get("state", {}).get("key_id"),
         }
         access_log.info("%s %s %d %.3f s", method, shown, status, seconds, extra=told)
 
@@ -141,18 +138,6 @@ class _Exchange:
         except OSError:
             self.left = True
             raise
-
-
-def key_id_of(headers: Mapping[str, str]) -> str | None:
-    """A name for the key that a request presents, which does not tell the key; None: it presents none.
-
-    Args:
-        headers: with names in lower case. The key is looked for where OpenAI's, Anthropic's and Azure's clients put it.
-    """
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    key = bearer or headers.get("x-api-key", "").strip() or headers.get("api-key", "").strip()
-    return f"key-{hashlib.sha256(key.encode('latin-1')).hexdigest()[:_DIGITS]}" if key else None
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
-from las_langchain.errors import BadRequestError
+from las_langchain.errors import APITimeoutError, BadRequestError
 from las_langchain.settings import nearest
 from servers.deps import service_of
 from servers.json_bodies import decoded
@@ -140,18 +141,20 @@ def _bad_request(error: ValidationError) -> BadRequestError:
 
 
 async def unless_gone(request: Request, call: Coroutine[Any, Any, T]) -> T:
-    """Await *call*, but cancel it as soon as the client of *request* has left.
+    """Await *call*, but cancel it as soon as the client of *request* has left, or when it takes too long.
 
     Raises:
         ClientDisconnect: the client has left.
+        APITimeoutError: it took longer than ``LAS_TOTAL_TIMEOUT``.
     """
+    limit = service_of(request).settings.total_timeout
     work = asyncio.create_task(call)
-    watch = asyncio.create_task(_gone(request))
+    watch = asyncio.create_task(gone(request.receive))
     try:
-        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, watch}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
-        raise ClientDisconnect
+        raise ClientDisconnect if watch.done() else too_long(limit)
     finally:
         watch.cancel()
         if not work.done():
@@ -159,6 +162,16 @@ async def unless_gone(request: Request, call: Coroutine[Any, Any, T]) -> T:
             await asyncio.gather(work, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+def too_long(limit: float) -> APITimeoutError:
+    """What to tell of an answer that is not there after *limit* seconds."""
+    return APITimeoutError(f"The answer took longer than {limit:g} s; LAS_TOTAL_TIMEOUT sets that")
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until the client has left.
+
+    Args:
+        receive: of a request whose body has been read.
+    """
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -153,7 +153,7 @@ def test_bugs_are_hidden_from_clients_and_shown_in_the_log(caplog: pytest.LogCap
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)
 
     async def get() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/bug")
 
     response = asyncio.run(get())
@@ -215,7 +215,7 @@ def test_litellm_is_not_imported_for_a_local_model(data_dir: Path) -> None:
 import asyncio, sys, httpx
 from servers.app import create_app
 async def main():
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app()), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app()), base_url="http://localhost") as client:
         messages = [{"role": "user", "content": "hi"}]
         body = {"model": "local/smollm2-135m-instruct", "messages": messages, "max_tokens": 2}
         assert (await client.post("/v1/chat/completions", json=body)).status_code == 200

@@ -221,11 +221,13 @@ def test_what_names_no_chain_is_refused(data_dir: Path) -> None:
     assert "'my_chain.py' names no chain: expected module:runnable" in result.stderr
 
 
-def test_listening_to_everybody_is_warned_about(data_dir: Path) -> None:
-    with Server("--host", "0.0.0.0") as server:
-        server.stop()
-    assert "Anybody who can reach this machine can use these models with your keys." in server.errors
-    assert server.url.startswith("http://127.0.0.1:")
+def test_listening_to_everybody_needs_keys(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = las("serve", "--host", "0.0.0.0", "--port", "0")
+    assert refused.returncode == 2
+    assert "LAS_HOST=0.0.0.0: other machines can reach the server there" in refused.stderr
+    assert "set LAS_API_KEYS" in refused.stderr
+    with Server("--host", "0.0.0.0", environment={"LAS_API_KEYS": "sk-one"}) as server:
+        assert server.url.startswith("http://127.0.0.1:")
 
 
 def test_ctrl_c_stops_a_chat_at_once(upstream: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

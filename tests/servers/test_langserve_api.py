@@ -208,7 +208,7 @@ class TestWhatLangServeGetsWrong:
         def stream_once() -> str:
             async def run() -> str:
                 transport = httpx.ASGITransport(create_app(chains=["tests.user_chains:whole"]))
-                async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                     return (await client.post("/chains/whole/stream", json={"input": "hi"})).text
 
             return asyncio.run(run())

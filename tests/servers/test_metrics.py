@@ -267,13 +267,13 @@ def application() -> Watched:
 )
 async def test_a_route_is_its_template(application: Watched, path: str, route: str) -> None:
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         await client.get(path)
     assert application.routes[-1] == route
 
 
 async def test_a_method_that_a_route_does_not_take_is_still_its(application: Watched) -> None:
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.post("/v1/in/x/3")).status_code == 405
     assert application.routes[-1] == "/v1/in/x/{number}"

@@ -1,0 +1,139 @@
+"""One chat request to whoever answers it: a provider's model, the one in this process, or a chain."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Protocol
+
+from starlette.requests import Request
+
+from las_langchain.providers import Target
+from las_langchain.service import LiteLLMService
+from las_langchain.threads import in_thread
+from las_langchain.tries import Request as ModelRequest
+from servers.deps import registry_of, service_of
+
+Json = dict[str, Any]
+
+CHAINS = "chains/"
+"""What the names of chains begin with where they are models."""
+
+
+class ChatCall(Protocol):
+    """One chat request, not sent yet; it is sent once, in one of the two ways."""
+
+    @property
+    def model(self) -> str:
+        """The id of the model that answers; of several that are tried, the last."""
+        ...
+
+    @property
+    def cost(self) -> float | None:
+        """What the answer cost in US dollars; None: it is not there yet, or its price is not known."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What further headers tell of it, once the first chunk is there."""
+        ...
+
+    async def complete(self) -> Json:
+        """The answer as a ``chat.completion``; cancelling it cancels the call.
+
+        Raises:
+            LASError: whatever went wrong.
+        """
+        ...
+
+    def chunks(self) -> AsyncGenerator[Json]:
+        """The answer as ``chat.completion.chunk`` objects; failures as for :meth:`complete`.
+
+        The last one has no choices, and tells the usage with its ``cost``, where these are known; no other does.
+        Closing the generator ends the call.
+        """
+        ...
+
+
+async def chat_call(request: Request, model: str | None, body: Json, provider: str | None = None) -> ChatCall:
+    """A chat request to *model*.
+
+    Args:
+        request: says on whose behalf, and by its headers which conversation a chain goes on with.
+        model: its id, its bare name, an alias, or ``chains/<name>``; None: the default model.
+        body: OpenAI's request without ``model`` and ``stream``.
+        provider: the provider, if *model* does not name it.
+
+    Raises:
+        LASError: no such model or chain, no key for it, or a field that it does not take.
+    """
+    service = service_of(request)
+    if provider is None and model is not None and model.startswith(CHAINS):
+        # Importing LangChain, and building a chain, take a while.
+        return await in_thread(partial(_chain_call, request, model, body))
+    return ModelCall(service, service.target(model, provider), body)
+
+
+def _chain_call(request: Request, model: str, body: Json) -> ChatCall:
+    from servers.chain_calls import ChainCall
+
+    return ChainCall(request, registry_of(request), model.removeprefix(CHAINS), body)
+
+
+class ModelCall:
+    """A :class:`ChatCall` to a provider's model, or to the one in this process.
+
+    Args:
+        service: what sends it.
+        target: whom to ask.
+        body: OpenAI's request, or a function that makes it for the model that is about to be asked.
+    """
+
+    def __init__(self, service: LiteLLMService, target: Target, body: ModelRequest) -> None:
+        self._service, self._target, self._body = service, target, body
+        self._exchange = service.exchange("chat", target, body)
+
+    @property
+    def model(self) -> str:
+        """See :class:`ChatCall`."""
+        return self._exchange.target.id
+
+    @property
+    def cost(self) -> float | None:
+        """See :class:`ChatCall`."""
+        return self._exchange.record.cost_usd
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """See :class:`ChatCall`."""
+        return {}
+
+    async def complete(self) -> Json:
+        """See :class:`ChatCall`."""
+        return await self._exchange.complete()
+
+    async def chunks(self) -> AsyncGenerator[Json]:
+        """See :class:`ChatCall`."""
+        self._exchange = self._service.exchange("chat", self._target, _telling_usage(self._body), stream=True)
+        usage: Json | None = None
+        chunk: Json = {}
+        async with aclosing(self._exchange.chunks()) as chunks:
+            async for chunk in chunks:
+                usage = chunk.get("usage") or usage
+                if chunk["choices"]:
+                    yield {name: value for name, value in chunk.items() if name != "usage"}
+        if usage is not None:
+            cost = {} if self.cost is None else {"cost": self.cost}
+            yield {**chunk, "choices": [], "usage": {**usage, **cost}}
+
+
+def _telling_usage(body: ModelRequest) -> ModelRequest:
+    """*body*, asking for the usage, which the ledger needs whether or not the client wants to be told."""
+    if callable(body):
+        return lambda target: _with_usage(body(target))
+    return _with_usage(body)
+
+
+def _with_usage(body: Json) -> Json:
+    return {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
