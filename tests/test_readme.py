@@ -112,6 +112,13 @@ def test_every_las_command(upstream: FakeOpenAI, own_data: None, tmp_path: Path)
     assert len(upstream.requests) == 2
 
 
+def test_a_chain_as_a_model(server: Server) -> None:
+    printed = run(here(snippet("python", 'model="chains/agent"'), server))
+    assert "calculator" in printed
+    assert "84" in printed
+    assert "tokens in all calls of the run" in printed
+
+
 # Chains
 
 
