@@ -4,7 +4,9 @@ import { embedMany, generateObject, generateText, isStepCount, Output, streamTex
 import { z } from "zod";
 import { all, apiKey, baseURL, failure, run } from "./session.mjs";
 
-const las = createOpenAICompatible({ name: "las", baseURL, apiKey, includeUsage: true, supportsStructuredOutputs: true });
+const settings = { includeUsage: true, supportsStructuredOutputs: true };
+const las = createOpenAICompatible({ name: "las", baseURL, apiKey, ...settings });
+const maxRetries = 0;
 const City = z.object({ city: z.string(), population: z.number() });
 const spent = ({ inputTokens, outputTokens, totalTokens }) => ({ inputTokens, outputTokens, totalTokens });
 
@@ -23,13 +25,14 @@ function tools(called) {
 
 await run({
   async generate({ model, prompt }) {
-    const answer = await generateText({ model: las(model), prompt, maxRetries: 0 });
+    const answer = await generateText({ model: las(model), prompt, maxRetries });
     const { text, reasoningText, finishReason } = answer;
-    return { text, reasoning: reasoningText, finishReason, usage: spent(answer.usage), toolCalls: answer.toolCalls.length };
+    const toolCalls = answer.toolCalls.length;
+    return { text, reasoning: reasoningText, finishReason, usage: spent(answer.usage), toolCalls };
   },
 
   async stream({ model, prompt }) {
-    const answer = streamText({ model: las(model), prompt, maxRetries: 0 });
+    const answer = streamText({ model: las(model), prompt, maxRetries });
     const parts = await all(answer.fullStream);
     return {
       kinds: [...new Set(parts.map((part) => part.type))],
@@ -43,7 +46,7 @@ await run({
 
   async tools({ model, prompt }) {
     const called = [];
-    const options = { model: las(model), prompt, tools: tools(called), stopWhen: isStepCount(3), maxRetries: 0 };
+    const options = { model: las(model), prompt, tools: tools(called), stopWhen: isStepCount(3), maxRetries };
     const answer = await generateText(options);
     const streamed = streamText(options);
     await all(streamed.fullStream);
@@ -57,36 +60,37 @@ await run({
   },
 
   async object({ model, prompt }) {
-    const { object } = await generateObject({ model: las(model), schema: City, prompt, maxRetries: 0 });
-    const { output } = await generateText({ model: las(model), output: Output.object({ schema: City }), prompt, maxRetries: 0 });
+    const { object } = await generateObject({ model: las(model), schema: City, prompt, maxRetries });
+    const form = Output.object({ schema: City });
+    const { output } = await generateText({ model: las(model), output: form, prompt, maxRetries });
     return { object, output };
   },
 
   async embed({ model }) {
-    const { embeddings, usage } = await embedMany({ model: las.embeddingModel(model), values: ["a cat", "a dog"], maxRetries: 0 });
+    const values = ["a cat", "a dog"];
+    const { embeddings, usage } = await embedMany({ model: las.embeddingModel(model), values, maxRetries });
     return { lengths: embeddings.map((vector) => vector.length), usage };
   },
 
   async completion({ model, prompt }) {
-    const answer = await generateText({ model: las.completionModel(model), prompt, maxRetries: 0 });
+    const answer = await generateText({ model: las.completionModel(model), prompt, maxRetries });
     return { text: answer.text, finishReason: answer.finishReason };
   },
 
   async fails({ model, ...rest }) {
-    const error = await failure(async () => {
+    return failure(async () => {
       try {
-        await generateText({ model: las(model), prompt: "hello", maxRetries: 0, ...rest });
+        await generateText({ model: las(model), prompt: "hello", maxRetries, ...rest });
       } catch (error) {
         throw Object.assign(error, { status: error.statusCode, code: error.data?.error.code });
       }
     });
-    return error;
   },
 
   async breaks({ model }) {
-    const parts = await all(streamText({ model: las(model), prompt: "hello", maxRetries: 0, onError() {} }).fullStream);
-    const text = parts.filter((part) => part.type === "text-delta").map((part) => part.text).join("");
-    const errors = parts.filter((part) => part.type === "error").map((part) => part.error?.message ?? String(part.error));
-    return { text, errors };
+    const parts = await all(streamText({ model: las(model), prompt: "hello", maxRetries, onError() {} }).fullStream);
+    const of = (kind) => parts.filter((part) => part.type === kind);
+    const text = of("text-delta").map((part) => part.text);
+    return { text: text.join(""), errors: of("error").map(({ error }) => error?.message ?? String(error)) };
   },
 });

@@ -13,7 +13,6 @@ const weather = {
   parameters: { type: "object", properties: { location: { type: "string" } }, required: ["location"] },
 };
 const user = (content) => [{ role: "user", content }];
-const plain = (value) => JSON.parse(JSON.stringify(value));
 
 async function heard(stream) {
   const chunks = await all(stream);
@@ -63,7 +62,8 @@ await run({
     const stream = client.chat.completions.stream({ model, messages: user(prompt) });
     const events = [];
     stream.on("content", (delta) => events.push(delta));
-    return { content: await stream.finalContent(), events, finish: (await stream.finalChatCompletion()).choices[0].finish_reason };
+    const content = await stream.finalContent();
+    return { content, events, finish: (await stream.finalChatCompletion()).choices[0].finish_reason };
   },
 
   async parse({ model, prompt }) {
@@ -76,31 +76,18 @@ await run({
   },
 
   async tools({ model, prompt }) {
-    const tools = [{ type: "function", function: weather }];
-    const runs = [];
+    const called = [];
+    const run = ({ location }) => {
+      called.push(location);
+      return "22 degrees";
+    };
+    const tools = [{ type: "function", function: { ...weather, parse: JSON.parse, function: run } }];
+    const contents = [];
     for (const stream of [false, true]) {
-      const called = [];
-      const runner = client.chat.completions.runTools({
-        model,
-        stream,
-        messages: user(prompt),
-        tools: [
-          {
-            type: "function",
-            function: {
-              ...weather,
-              parse: JSON.parse,
-              function: ({ location }) => {
-                called.push(location);
-                return "22 degrees";
-              },
-            },
-          },
-        ],
-      });
-      runs.push({ content: await runner.finalContent(), called });
+      const runner = client.chat.completions.runTools({ model, stream, messages: user(prompt), tools });
+      contents.push(await runner.finalContent());
     }
-    return { runs, tools: tools.length };
+    return { contents, called };
   },
 
   async handed({ model, prompt }) {
@@ -171,7 +158,8 @@ await run({
     const whole = await client.completions.create({ model, prompt });
     const chunks = await all(await client.completions.create({ model, prompt, stream: true }));
     const { text, finish_reason } = whole.choices[0];
-    return { object: whole.object, text, finish_reason, streamed: chunks.map((chunk) => chunk.choices[0]?.text ?? "").join("") };
+    const streamed = chunks.map((chunk) => chunk.choices[0]?.text ?? "").join("");
+    return { object: whole.object, text, finish_reason, streamed };
   },
 
   async audio({ speech, transcription, input }) {
@@ -183,7 +171,7 @@ await run({
   },
 
   async fails({ model, stream = false, ...rest }) {
-    return plain(await failure(() => client.chat.completions.create({ model, messages: user("hello"), stream, ...rest })));
+    return failure(() => client.chat.completions.create({ model, messages: user("hello"), stream, ...rest }));
   },
 
   async breaks({ model }) {

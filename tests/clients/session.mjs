@@ -1,8 +1,12 @@
 // A scripted session: a line on standard input names a step and what it is given, a line on standard output is its result.
+import { webcrypto } from "node:crypto";
 import { createInterface } from "node:readline";
 
 const [, , baseURL, apiKey] = process.argv;
 export { apiKey, baseURL };
+
+// Node 18 has it, but under another name.
+globalThis.crypto ??= webcrypto;
 
 // Libraries may talk; standard output is for results.
 console.log = console.info = console.error;

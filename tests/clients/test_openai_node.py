@@ -29,8 +29,6 @@ from tests.clients.cases import (
 from tests.clients.conftest import NodeClient, NodeSession
 from tests.fake_openai import FakeOpenAI, Reply
 
-REFUSED = Reply(status=429, headers={"retry-after": "3600"})
-
 
 @pytest.fixture
 def step(node_client: NodeClient) -> NodeSession:
@@ -80,8 +78,7 @@ def test_streams(step: NodeSession, usage: bool) -> None:
 
 
 def test_tools(step: NodeSession) -> None:
-    run = {"called": ["Lyon"], "content": FOUND}
-    assert step("tools", model=MODEL, prompt=WEATHER)["runs"] == [run, run]
+    assert step("tools", model=MODEL, prompt=WEATHER) == {"contents": [FOUND, FOUND], "called": ["Lyon", "Lyon"]}
     assert step("handed", model=MODEL, prompt=WEATHER) == {
         "finish": "tool_calls",
         "call": {"name": "get_weather", "arguments": '{"location":"Lyon"}'},
@@ -167,8 +164,8 @@ def test_an_agent_takes_tools_of_the_client(step: NodeSession) -> None:
     assert answer["finish"] == "tool_calls"
     assert answer["call"]["name"] == "get_weather"
     assert (answer["content"], answer["second"]) == (FOUND, "stop")
-    runs = step("tools", asked, told, asked, told, model=AGENT, prompt=WEATHER)["runs"]
-    assert runs == [{"called": ["Lyon"], "content": FOUND}] * 2
+    runs = step("tools", asked, told, asked, told, model=AGENT, prompt=WEATHER)
+    assert runs == {"contents": [FOUND, FOUND], "called": ["Lyon", "Lyon"]}
     refused = step("fails", model=JOKE, tools=[{"type": "function", "function": WEATHER_TOOL}])
     assert (refused["kind"], refused["param"]) == ("BadRequestError", "tools")
 
