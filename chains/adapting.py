@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -17,6 +17,7 @@ from pydantic import BaseModel, RootModel, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 
 from chains.chain import Chain
+from chains.client_tools import offered_tools
 from chains.graphs import answer_chunks, resumption
 from chains.inputs import ChatInput, chat_input, last_text
 from chains.streamed import Streamed, thread_of
@@ -100,14 +101,33 @@ def _graph(thing: Any) -> Graph | None:
 
 
 def _of_chat_model(name: str, model: Runnable[Any, Any]) -> Chain:
+    bound = model.kwargs if isinstance(model, RunnableBinding) else {}
+    takes_tools = not bound.keys() & {"tools", "functions", "response_format"}
+
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[BaseMessage]:
-        async for chunk in model.astream(given.messages, config):
+        async for chunk in _offered_to(model).astream(given.messages, config):
             yield chunk
 
-    return _chat_chain(name, model.get_name(), Streamed(answer, name=name, input_type=ChatInput))
+    runnable = Streamed(answer, name=name, input_type=ChatInput)
+    return _chat_chain(name, model.get_name(), runnable, takes_tools=takes_tools)
 
 
-def _chat_chain(name: str, title: str, runnable: Streamed) -> Chain:
+def _offered_to(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """*model*, with the client's tools, where there are any."""
+    offered = offered_tools()
+    if offered is None:
+        return model
+    chat_model = cast("Any", model.bound if isinstance(model, RunnableBinding) else model)
+    try:
+        bound = chat_model.bind_tools(
+            list(offered.tools), tool_choice=offered.choice_among(first=True), **offered.settings
+        )
+    except NotImplementedError:
+        raise BadRequestError("tools: the model of this chain calls no tools", param="tools") from None
+    return model.bind(**bound.kwargs) if isinstance(model, RunnableBinding) else cast("Runnable[Any, Any]", bound)
+
+
+def _chat_chain(name: str, title: str, runnable: Streamed, *, takes_tools: bool) -> Chain:
     return Chain(
         name=name,
         title=title,
@@ -116,6 +136,7 @@ def _chat_chain(name: str, title: str, runnable: Streamed) -> Chain:
         input_type=runnable.InputType,
         from_messages=chat_input,
         remembers=bool(runnable.config_specs),
+        takes_tools=takes_tools,
     )
 
 
@@ -136,7 +157,9 @@ def _of_graph(name: str, graph: Graph) -> Chain:
 
     others = {field: kind for field, kind in fields.items() if field != "messages"}
     input_type = _optional(f"{name}_input", others, ChatInput) if others else ChatInput
-    return _chat_chain(name, title, Streamed(answer, name=name, input_type=input_type, remembers=_remembers(graph)))
+    runnable = Streamed(answer, name=name, input_type=input_type, remembers=_remembers(graph))
+    # Its middleware is all that tells what an agent can do.
+    return _chat_chain(name, title, runnable, takes_tools=any(node.startswith("ClientTools.") for node in graph.nodes))
 
 
 def _whole_runs(name: str, graph: Graph, fields: Json | None) -> Streamed:
@@ -209,7 +232,10 @@ def _conversation(config: RunnableConfig) -> RunnableConfig:
     """*config* with the thread by all names that runnables know it by, without which they fail."""
     thread = thread_of(config)
     if thread is None:
-        raise BadRequestError("thread_id: this chain needs the name of a conversation", param="thread_id")
+        raise BadRequestError(
+            "thread_id: this chain needs the name of a conversation, such as in the header x-las-thread",
+            param="thread_id",
+        )
     return {"configurable": dict.fromkeys(_CONVERSATION, thread)}
 
 

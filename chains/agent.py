@@ -50,10 +50,10 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
     graphs = _graphs(settings, agent_tools(settings.agent), threads)
 
     async def answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[AIMessageChunk]:
-        _check(given.messages)
         thread = thread_of(config)
         graph = graphs.forgetting if thread is None else graphs.remembering
         async with remembered_turn(threads, thread):
+            _check(given.messages, await _remembered(graph, given.messages, config))
             # LangGraph gives messages their ids, by which a caller's own would replace those of an earlier run.
             new = {"messages": [one.model_copy() for one in given.messages]}
             state = await resumption(graph, given.messages, config, graphs.asking) or new
@@ -82,12 +82,14 @@ def _graphs(settings: LASSettings, tools: list[BaseTool], threads: Threads) -> _
 def _graph(settings: LASSettings, tools: list[BaseTool], approving: Any, memory: Any) -> Graph:
     from langchain.agents import create_agent
 
+    from chains.tools.clients import ClientTools
     from chains.tools.modelling import CurrentModel, StepLimit
     from chains.tools.running import ToolLimits, errors_as_texts
     from las_langchain import ChatLAS
 
     limits = settings.agent
     middleware = [
+        ClientTools(),
         StepLimit(limits.max_steps),
         CurrentModel(),
         approving,
@@ -97,15 +99,22 @@ def _graph(settings: LASSettings, tools: list[BaseTool], approving: Any, memory:
     return create_agent(ChatLAS(), tools, system_prompt=PROMPT, middleware=middleware, checkpointer=memory)
 
 
-def _check(messages: list[AnyMessage]) -> None:
+async def _remembered(graph: Graph, messages: list[AnyMessage], config: RunnableConfig) -> list[AnyMessage]:
+    """What was said before in this conversation, if that matters for what *messages* may be."""
+    if thread_of(config) is None or not any(isinstance(one, ToolMessage) for one in messages):
+        return []
+    return (await graph.aget_state(config)).values.get("messages") or []
+
+
+def _check(messages: list[AnyMessage], earlier: list[AnyMessage]) -> None:
     """Check that there is something to answer, and that no result is of a call that nobody made.
 
     Raises:
         BadRequestError: there is not, or one is.
     """
-    if not any(isinstance(one, HumanMessage) for one in messages):
+    if not any(isinstance(one, HumanMessage | ToolMessage) for one in messages):
         raise BadRequestError("messages: expected a message of a person", param="messages", code="invalid_value")
-    made: set[str | None] = set()
+    made = {call["id"] for one in earlier if isinstance(one, AIMessage) for call in one.tool_calls}
     for index, message in enumerate(messages):
         if isinstance(message, AIMessage):
             made.update(call["id"] for call in message.tool_calls)
@@ -125,4 +134,5 @@ CHAIN = Chain(
     input_type=ChatInput,
     from_messages=chat_input,
     remembers=True,
+    takes_tools=True,
 )

@@ -42,6 +42,7 @@ class Chain:
         from_messages: the input that stands for a chat's messages; None: a chat cannot be put to it.
         to_message: the output as the answer in a chat.
         remembers: whether the config's ``thread_id`` names a conversation that it goes on with.
+        takes_tools: whether its model may call the tools of :func:`~chains.client_tools.offered_tools`.
     """
 
     name: str
@@ -53,3 +54,4 @@ class Chain:
     from_messages: Callable[[list[BaseMessage]], Any] | None = None
     to_message: Callable[[Any], AIMessage] = answer_message
     remembers: bool = False
+    takes_tools: bool = False

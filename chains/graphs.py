@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCall, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
 
+from chains.client_tools import offered_tools
 from chains.inputs import last_text
+from chains.steps import step_chunk, thought_of
 from chains.streamed import thread_of
 
 if TYPE_CHECKING:
@@ -34,7 +38,8 @@ async def answer_chunks(
     """Run *graph*, whose state has ``messages``, and yield what it says.
 
     Clients execute the tool calls that they are sent, so a call that the graph makes itself, and its result, are a line
-    of ``additional_kwargs["reasoning_content"]``. The usage, and
+    of ``additional_kwargs["reasoning_content"]``, and an item of ``additional_kwargs["steps"]``. Only a call of a tool
+    that the client has offered is a tool call. The usage, and
     ``response_metadata["cost"]``, are those of all model calls together. What waits for a
     person is told in the text, and in ``additional_kwargs["interrupts"]``.
 
@@ -107,13 +112,16 @@ class _Answer:
         self._speaker: str | None = None
         self._silent = True
         self._metadata: Json = {}
+        offered = offered_tools()
+        self._clients = offered.names if offered else frozenset()
+        self._asked = 0
 
     def said(self, message: BaseMessage, metadata: Json) -> Iterator[AIMessageChunk]:
         """What to tell of a message, or of a part of one."""
         if not isinstance(message, AIMessage) or metadata.get("langgraph_node") == "tools":
             return
         self._note(message)
-        text, thought = str(message.text), _thought(message)
+        text, thought = str(message.text), thought_of(message)
         if text and self._speaker not in (None, message.id) and not self._silent:
             text = f"\n\n{text}"
         if text:
@@ -134,8 +142,21 @@ class _Answer:
                 yield self._interrupted(change)
             elif isinstance(change, dict):
                 for message in _messages_of(change):
-                    for step in _steps(message):
-                        yield _chunk("", f"{step}\n")
+                    yield from self._acted(message)
+
+    def _acted(self, message: BaseMessage) -> Iterator[AIMessageChunk]:
+        for step in _steps(message, self._clients):
+            yield step_chunk(f"{step}\n")
+        for call in message.tool_calls if isinstance(message, AIMessage) else ():
+            if call["name"] in self._clients:
+                yield self._asks(call)
+
+    def _asks(self, call: ToolCall) -> AIMessageChunk:
+        """What the client is asked to carry out."""
+        arguments = json.dumps(call["args"], ensure_ascii=False)
+        chunk = tool_call_chunk(name=call["name"], args=arguments, id=call["id"], index=self._asked)
+        self._asked += 1
+        return AIMessageChunk(content="", tool_call_chunks=[chunk])
 
     def end(self) -> AIMessageChunk:
         """What comes last."""
@@ -149,12 +170,6 @@ class _Answer:
         return AIMessageChunk(content=before + text, additional_kwargs={"interrupts": values})
 
 
-def _thought(message: AIMessage) -> str:
-    if isinstance(message.content, str):
-        return message.additional_kwargs.get("reasoning_content") or ""
-    return "".join(block.get("reasoning", "") for block in message.content_blocks if block["type"] == "reasoning")
-
-
 def _chunk(text: str, thought: str, **fields: Any) -> AIMessageChunk:
     kwargs = {"reasoning_content": thought} if thought else {}
     return AIMessageChunk(content=text, additional_kwargs=kwargs, **fields)
@@ -165,9 +180,11 @@ def _messages_of(change: Json) -> list[BaseMessage]:
     return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, BaseMessage)]
 
 
-def _steps(message: BaseMessage) -> Iterator[str]:
+def _steps(message: BaseMessage, clients: Collection[str]) -> Iterator[str]:
     if isinstance(message, AIMessage):
         for call in message.tool_calls:
+            if call["name"] in clients:
+                continue
             arguments = ", ".join(f"{name}={value!r}" for name, value in call["args"].items())
             yield f"{call['name']}({arguments[:_LONGEST_RESULT]})"
     elif isinstance(message, ToolMessage):

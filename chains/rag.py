@@ -14,7 +14,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from chains.chain import Chain
 from chains.documents.citations import Citations
 from chains.inputs import ChatInput, chat_input
+from chains.steps import step_chunk
 from chains.streamed import Streamed
+from las_langchain.asked import asking
 from las_langchain.errors import BadRequestError
 from las_langchain.threads import in_thread
 
@@ -70,12 +72,14 @@ async def _answer(given: ChatInput, config: RunnableConfig) -> AsyncGenerator[AI
     model = ChatLAS()
     question, earlier = _asked(given.messages)
     if earlier:
-        message = await model.ainvoke([HumanMessage(_standalone_prompt(question, earlier))], config)
+        # What was asked for is about the answer.
+        with asking(max_tokens=None, stop=None):
+            message = await model.ainvoke([HumanMessage(_standalone_prompt(question, earlier))], config)
         question = " ".join(str(message.text).split())[:_LONGEST_STANDALONE] or question
         yield AIMessageChunk(content="", usage_metadata=message.usage_metadata)
-    yield _thought(f"Searching the documents for {question[:_EXCERPT]!r}")
+    yield step_chunk(f"Searching the documents for {question[:_EXCERPT]!r}")
     documents = await DocumentsRetriever().ainvoke(question, config)
-    yield _thought(f"; {_counted(documents)}\n")
+    yield step_chunk(f"; {_counted(documents)}\n", f"Found: {_counted(documents)}")
     if not documents:
         yield AIMessageChunk(content=NOT_FOUND)
         yield _last("", [])
@@ -203,10 +207,6 @@ def _counted(documents: Sequence[Document]) -> str:
     if not passages:
         return "nothing is about that"
     return f"{passages} passage{'s' * (passages > 1)} from {files} file{'s' * (files > 1)}"
-
-
-def _thought(text: str) -> AIMessageChunk:
-    return AIMessageChunk(content="", additional_kwargs={"reasoning_content": text})
 
 
 def _last(text: str, sources: list[Json]) -> AIMessageChunk:

@@ -51,6 +51,7 @@ class ChainRegistry:
         self._built: dict[str, Runnable[Any, Any]] = {}
         self._building: dict[str, threading.Lock] = {}
         self.failures: dict[str, str] = {}
+        self._foreign: set[str] = set()
         self._chains: dict[str, Chain | None] = dict.fromkeys(BUILT_IN)
         self._has_packages = all(importlib.util.find_spec(name) for name in _PACKAGES)
         for name, reference in {**service.settings.chains, **_named(references)}.items():
@@ -73,7 +74,7 @@ class ChainRegistry:
         chain = self._chains[name]
         if chain is None:
             if name in self.failures:
-                raise ConfigurationError(f"The chain {name} cannot be used: {self.failures[name]}", param=name)
+                raise self._refusal(name, "used")
             if not self._has_packages:
                 raise ConfigurationError(
                     f"The chain {name} needs an extra: pip install 'las-langchain[chains]'", param=name
@@ -111,8 +112,7 @@ class ChainRegistry:
             self._failed(chain.name, error)
             if isinstance(error, LASError):
                 raise
-            reason = self.failures[chain.name]
-            raise ConfigurationError(f"The chain {chain.name} cannot be built: {reason}", param=chain.name) from error
+            raise self._refusal(chain.name, "built") from error
         self.failures.pop(chain.name, None)
         return built
 
@@ -128,8 +128,17 @@ class ChainRegistry:
         except (Exception, SystemExit) as error:
             self._failed(name, error)
 
+    def _refusal(self, name: str, done: str) -> ConfigurationError:
+        """The error for a chain that cannot be *done*; what its author's code raised is for the operator only."""
+        reason = self.failures[name]
+        if name in self._foreign:
+            message = f"The chain {name} cannot be {done}; the log says why"
+            return ConfigurationError(message, param=name, detail=reason)
+        return ConfigurationError(f"The chain {name} cannot be {done}: {reason}", param=name)
+
     def _failed(self, name: str, error: BaseException) -> None:
         self.failures[name] = line = in_a_line(error)
+        (self._foreign.discard if isinstance(error, LASError) else self._foreign.add)(name)
         # Clients are told of failures, and only the log has what is for the operator.
         detail = f" ({error.detail})" if isinstance(error, LASError) and error.detail else ""
         logger.error("The chain %s cannot be used: %s%s", name, line, detail)

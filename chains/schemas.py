@@ -12,6 +12,7 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.runnables import RunnableConfig
 from pydantic import BeforeValidator
 
+from las_langchain.asked import asking
 from las_langchain.chat_models import ChatLAS
 from las_langchain.errors import APIError, BadRequestError
 from las_langchain.providers import split_name
@@ -109,7 +110,9 @@ async def fitting_answer(messages: list[BaseMessage], schema: Json, config: Runn
     usage: UsageMetadata | None = None
     correction: list[BaseMessage] = []
     for _ in range(2):
-        answer = await runnable.ainvoke([*messages, *correction], config)
+        # A client's limits would leave half an object.
+        with asking(max_tokens=None, stop=None):
+            answer = await runnable.ainvoke([*messages, *correction], config)
         usage = add_usage(usage, answer["raw"].usage_metadata)
         value, faults = _read(answer, schema, wrapped)
         if not faults:
@@ -178,10 +181,11 @@ def _read(answer: Json, schema: Json, wrapped: bool) -> tuple[Any, list[str]]:
     if wrapped and _KEY not in parsed:
         return None, [f"it lacks the key {_KEY!r}"]
     value = parsed[_KEY] if wrapped else parsed
-    return value, _faults(value, schema)
+    return value, faults_of(value, schema)
 
 
-def _faults(value: Any, schema: Json) -> list[str]:
+def faults_of(value: Any, schema: Json) -> list[str]:
+    """What keeps *value* from fitting *schema*, which is checked by :data:`JsonSchema`; nothing if it fits."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:

@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from chains.chain import Chain
 from chains.inputs import OptionalText, last_text
 from chains.splitting import parts_of
+from chains.steps import step_chunk
 from chains.streamed import Streamed
+from las_langchain.asked import asking
 from las_langchain.chat_models import ChatLAS
 from las_langchain.errors import APIError, BadRequestError
 from las_langchain.providers import split_name
@@ -146,7 +148,9 @@ async def _answers(
 
     async def answer(index: int, prompt: list[BaseMessage]) -> tuple[int, AIMessage]:
         await free.acquire()
-        message = await model.ainvoke(prompt, config)
+        # What was asked for is about the summary.
+        with asking(max_tokens=None, stop=None):
+            message = await model.ainvoke(prompt, config)
         # Not after a failure: nothing must begin then.
         free.release()
         return index, message
@@ -162,9 +166,7 @@ async def _answers(
 
 
 def _progress(line: str, answer: AIMessage) -> AIMessageChunk:
-    return AIMessageChunk(
-        content="", additional_kwargs={"reasoning_content": line}, usage_metadata=answer.usage_metadata
-    )
+    return step_chunk(line, usage_metadata=answer.usage_metadata)
 
 
 async def _fewer(notes: list[str], split: Any) -> list[str]:

@@ -77,9 +77,12 @@ class ToolChatOptions(CallOptions, total=False):
     service_tier: str | None
     store: bool | None
     metadata: Json | None
+    moderation: Json | None
     user: str | None
     safety_identifier: str | None
     prompt_cache_key: str | None
+    prompt_cache_options: Json | None
+    prompt_cache_retention: str | None
     stream_options: Json | None
 
 

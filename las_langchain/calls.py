@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from langchain_core.messages import BaseMessage
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
 
+from las_langchain.asked import asked_fields, fitting
+from las_langchain.catalog import model_info
 from las_langchain.deployments import alias_of
 from las_langchain.errors import BadRequestError, LASError, loggable
 from las_langchain.exchanges import Exchange
@@ -105,6 +107,7 @@ class Call:
         self.model = model
         self._owner = owner
         self._messages = messages
+        self._asked = asked_fields()
         self._given = {name: value for name, value in given.items() if name not in _NOT_SENT}
         provider = owner._provider_of
         self._is_first = provider(model) == provider(first_model)
@@ -136,7 +139,14 @@ class Call:
         """OpenAI's request, in the words of *target*, which may be the settings' fallback for the model."""
         own = {"extra_body"} if target.provider != self._owner._provider_of(self.model) else set()
         fields = {name: value for name, value in self._fields.items() if name not in own}
-        return {"messages": to_openai(self._messages, target.provider), **fields}
+        return {"messages": to_openai(self._messages, target.provider), **self._left_open(target), **fields}
+
+    def _left_open(self, target: Target) -> Json:
+        """What is asked for around this call and neither it nor the chat model says."""
+        if not self._asked:
+            return {}
+        reasons = bool(model_info(target.provider, target.model).get("supports_reasoning"))
+        return fitting(self._asked, target.provider, target.model, reasons=reasons)
 
     @cached_property
     def _fields(self) -> Json:

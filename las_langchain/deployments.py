@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from las_langchain.fields import check_extra_fields
 from las_langchain.prices import is_price
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -79,6 +80,7 @@ def _check_key(value: SecretStr) -> SecretStr:
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 Address = Annotated[str, AfterValidator(_check_address)]
 Key = Annotated[SecretStr, AfterValidator(_check_key)]
+FieldNames = Annotated[tuple[str, ...], AfterValidator(check_extra_fields)]
 Headers = dict[Annotated[str, AfterValidator(_check_header_name)], Annotated[str, AfterValidator(_check_header_value)]]
 
 
@@ -106,6 +108,7 @@ class ProviderSettings(BaseModel):
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="litellm arguments, such as api_version"
     )
+    extra_fields: FieldNames = Field((), description="Fields beside OpenAI's that clients may send to it")
 
     _check_prices = field_validator("options")(_priced)
 
@@ -143,6 +146,7 @@ class DeploymentSettings(BaseModel):
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="litellm arguments, such as api_version"
     )
+    extra_fields: FieldNames = Field((), description="Fields beside OpenAI's that clients may send; and the provider's")
     routing: DeploymentRouting = Field(
         default_factory=DeploymentRouting, description="Further fields of litellm's Router: order, cooldown_time"
     )

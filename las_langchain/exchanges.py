@@ -71,11 +71,13 @@ class Exchange:
         return self._tries.target
 
     async def complete(self) -> Json:
-        """A chat's whole answer.
+        """The whole answer to a chat, or to the prompt of a completion.
 
         Raises:
             LASError: whatever went wrong, after the retries and the fallbacks.
         """
+        if self.record.operation == "text_completion":
+            return await self._answered(lambda transport, target, body: transport.acomplete_text(target, body))
         return await self._answered(lambda transport, target, body: transport.acomplete(target, body))
 
     async def embed(self) -> Json:
@@ -123,7 +125,7 @@ class Exchange:
                     yield chunk
                 return
             wants_usage = bool((self._tries.body.get("stream_options") or {}).get("include_usage"))
-            first, rest = await self._tries.run(_begin)
+            first, rest = await self._tries.run(_begin_text if self.record.operation == "text_completion" else _begin)
             self.record.first_token_seconds = self.record.elapsed
             kept: list[Json] = []
             fresh: Json | None = first
@@ -153,7 +155,7 @@ class Exchange:
         begun = record.first_token_seconds is not None
         if record.stream and record.tokens is None and record.attempts and (left or begun):
             self._estimate()
-        if left and len(record.finish_reasons) >= (self._tries.body.get("n") or 1):
+        if left and len(record.finish_reasons) >= _answers(self._tries.body):
             # Only the end of the stream was left unread; the answer was whole.
             error = None
         record.ended("ok" if error is None else "cancelled" if left else "error", error)
@@ -168,7 +170,7 @@ class Exchange:
         record.response_id = answer.get("id") or record.response_id
         record.response_model = answer.get("model") or record.response_model
         for choice in answer.get("choices") or ():
-            self._said += _letters(choice.get("delta") or {})
+            self._said += _letters(choice.get("delta") or {}) + len(choice.get("text") or "")
             if choice.get("finish_reason"):
                 record.finish_reasons.append(choice["finish_reason"])
         if tokens := Tokens.of(usage):
@@ -181,6 +183,8 @@ class Exchange:
         """Guess the tokens of a stream, which are paid for, where the provider did not say them, or not in time."""
         body = self._tries.body
         texts = [part for message in body.get("messages") or () for part in _texts(message)]
+        prompt = body.get("prompt") or ()
+        texts += [prompt] if isinstance(prompt, str) else [part for part in prompt if isinstance(part, str)]
         tools = len(orjson.dumps(body["tools"])) if body.get("tools") else 0
         read = (sum(map(len, texts)) + tools) // _LETTERS_A_TOKEN + 1
         written = self._said // _LETTERS_A_TOKEN
@@ -220,7 +224,14 @@ def _asking_for_usage(body: Json) -> Json:
 
 
 async def _begin(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
-    chunks = transport.astream(target, _asking_for_usage(body))
+    return await _begun(transport.astream(target, _asking_for_usage(body)))
+
+
+async def _begin_text(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+    return await _begun(transport.astream_text(target, _asking_for_usage(body)))
+
+
+async def _begun(chunks: AsyncGenerator[Json]) -> tuple[Json, AsyncGenerator[Json]]:
     first = await anext(chunks, None)
     if first is None:
         raise APIError("The provider sent an empty stream")
@@ -231,6 +242,14 @@ def _replayed(chunks: list[Json]) -> Iterable[Json]:
     """The chunks of a stored stream, the last of which says where they are from."""
     yield from chunks[:-1]
     yield {**chunks[-1], "cache_hit": True}
+
+
+def _answers(body: Json) -> int:
+    """How many answers a request asks for."""
+    prompt, count = body.get("prompt"), int(body.get("n") or 1)
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+        return count * len(prompt)
+    return count
 
 
 def _letters(delta: Json) -> int:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from las_langchain.catalog import litellm_providers, models_of, provider_of
 from las_langchain.deployments import DeploymentSettings, ProviderSettings, alias_of, served_model
 from las_langchain.errors import AuthenticationError, BadRequestError, ConfigurationError, ModelNotFoundError
+from las_langchain.fields import CHAT_FIELDS, LOCAL_FIELDS, OLLAMA_FIELDS, VLLM_FIELDS
 from las_langchain.prices import own_prices, without_prices
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model, nearest
 
@@ -36,6 +37,8 @@ class Provider:
         signs_with: credentials of this machine that litellm finds by itself, in place of a key.
         option_variables: litellm's arguments that have variables of their own, first wins.
         key_options: litellm's arguments in the settings' ``options`` that stand in for a key.
+        extra_fields: what clients may send to it beside OpenAI's fields.
+        completes: whether it has OpenAI's older endpoint, which goes on with a text.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Provider:
     signs_with: str | None = None
     option_variables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     key_options: tuple[str, ...] = ()
+    extra_fields: frozenset[str] = frozenset()
+    completes: bool = False
 
     @property
     def keyless(self) -> bool:
@@ -57,6 +62,8 @@ class Provider:
         return not self.key_variables
 
 
+# litellm knows these of Anthropic's, and what stands for them elsewhere.
+_CLAUDE_FIELDS = frozenset({"top_k", "thinking"})
 _DOCS = "https://docs.litellm.ai/docs/providers/"
 
 PROVIDERS: dict[str, Provider] = {
@@ -65,24 +72,28 @@ PROVIDERS: dict[str, Provider] = {
         Provider(
             "local", "Embedded models", "local/smollm2-135m-instruct",
             ("in process", "tools", "embeddings"), "https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",
+            extra_fields=LOCAL_FIELDS,
         ),
         Provider(
             "ollama", "Ollama", "ollama/llama3.2", ("local", "tools", "vision", "embeddings"), _DOCS + "ollama",
             base_url="http://localhost:11434",
             base_url_variables=("OLLAMA_BASE_URL", "OLLAMA_API_BASE"), litellm_name="ollama_chat",
+            extra_fields=OLLAMA_FIELDS,
         ),
         Provider(
             "openai", "OpenAI", "openai/gpt-4o", ("vision", "tools", "embeddings", "speech", "transcription"),
             _DOCS + "openai", ("OPENAI_API_KEY",), base_url_variables=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
+            completes=True,
         ),
         Provider(
             "anthropic", "Anthropic", "anthropic/claude-sonnet-5-5", ("vision", "tools"),
             _DOCS + "anthropic", ("ANTHROPIC_API_KEY",),
-            base_url_variables=("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"),
+            base_url_variables=("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"), extra_fields=_CLAUDE_FIELDS,
         ),
         Provider(
             "gemini", "Google Gemini", "gemini/gemini-2.0-flash-exp", ("vision", "tools", "embeddings", "1M+ context"),
             _DOCS + "gemini", ("GEMINI_API_KEY", "GOOGLE_API_KEY"), base_url_variables=("GEMINI_API_BASE",),
+            extra_fields=_CLAUDE_FIELDS,
         ),
         Provider(
             "groq", "Groq", "groq/llama-3.3-70b-versatile", ("fast inference", "tools"), _DOCS + "groq",
@@ -117,6 +128,7 @@ PROVIDERS: dict[str, Provider] = {
         Provider(
             "bedrock", "AWS Bedrock", "bedrock/anthropic.claude-3-sonnet",
             ("enterprise", "vision", "tools", "embeddings"), _DOCS + "bedrock", signs_with="the AWS credentials",
+            extra_fields=_CLAUDE_FIELDS,
             base_url_variables=("AWS_BEDROCK_RUNTIME_ENDPOINT",),
             option_variables={
                 "aws_access_key_id": ("AWS_ACCESS_KEY_ID",), "aws_secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
@@ -128,6 +140,7 @@ PROVIDERS: dict[str, Provider] = {
             "vllm", "vLLM", "vllm/model-name", ("self-hosted", "tools", "vision", "embeddings"), _DOCS + "vllm",
             base_url="http://localhost:8000/v1",
             base_url_variables=("VLLM_BASE_URL", "HOSTED_VLLM_API_BASE"), litellm_name="hosted_vllm",
+            extra_fields=VLLM_FIELDS, completes=True,
         ),
     )
 }  # fmt: skip
@@ -154,6 +167,7 @@ class Target:
         served: what else tells this model from another of the same id: an alias's deployments, a local model's file.
         deployment: litellm's id of the alias's deployment that this is.
         prices: the deployment's own, and its ``base_model``, in litellm's words.
+        extra_fields: what clients may send beside OpenAI's fields.
         overrides: what was given in place of the settings', to be kept with another deployment.
         setup: what the service made of its settings when the call began.
     """
@@ -174,6 +188,7 @@ class Target:
     served: str | None = field(default=None, repr=False)
     deployment: str | None = None
     prices: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    extra_fields: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     overrides: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     setup: Setup | None = field(default=None, repr=False, compare=False)
 
@@ -182,16 +197,6 @@ class Target:
         """The model's full id, ``provider/model``."""
         return f"{self.provider}/{self.model}"
 
-
-CHAT_FIELDS = frozenset(
-    "messages temperature top_p n stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias "
-    "user response_format seed tools tool_choice parallel_tool_calls logprobs top_logprobs modalities audio prediction "
-    "reasoning_effort verbosity service_tier store metadata web_search_options safety_identifier prompt_cache_key "
-    "stream_options functions function_call "
-    # Not OpenAI's, but of several providers:
-    "top_k thinking extra_body extra_headers".split()
-)
-"""The fields of a chat request that are passed on."""
 
 # A model's name becomes part of URLs and of litellm's routing, so its alphabet is closed.
 _NAME = re.compile(r"[A-Za-z0-9._:@/-]{1,256}")
@@ -285,6 +290,7 @@ def deployed(deployment: DeploymentSettings, name: str, settings: LASSettings, o
         options={**target.options, **without_prices(options)},
         prices=own_prices(target.prices, deployment.routing.model_info, options),
         defaults={**target.defaults, **defaults},
+        extra_fields=target.extra_fields.union(deployment.extra_fields),
         overrides={key: value for key, value in overrides.items() if value is not None},
     )
 
@@ -303,12 +309,19 @@ def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
         headers={**given.headers, **(overrides.get("headers") or {})},
         options={**_options(row, settings, given.options), **without_prices(given.options)},
         prices=own_prices(given.options),
+        extra_fields=extra_fields(provider, settings),
         timeout=overrides.get("timeout") or settings.timeout,
         stream_timeout=overrides.get("stream_timeout") or settings.stream_timeout,
         transport=_transport(provider, overrides.get("transport")),
         served=_local_file(settings) if provider == "local" else None,
         defaults={key: value for key, value in defaults.items() if value is not None},
     )
+
+
+def extra_fields(provider: str, settings: LASSettings) -> frozenset[str]:
+    """What clients may send to *provider* beside OpenAI's fields."""
+    row, given = PROVIDERS.get(provider), settings.providers.get(provider)
+    return (row.extra_fields if row else frozenset()).union(given.extra_fields if given else ())
 
 
 def _local_file(settings: LASSettings) -> str:

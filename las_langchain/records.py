@@ -13,7 +13,7 @@ from las_langchain.errors import LASError
 from las_langchain.prices import is_counted
 
 Json = dict[str, Any]
-Operation = Literal["chat", "embeddings", "speech", "transcription"]
+Operation = Literal["chat", "text_completion", "embeddings", "speech", "transcription"]
 Status = Literal["running", "ok", "error", "cancelled"]
 
 

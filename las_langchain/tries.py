@@ -16,6 +16,7 @@ from las_langchain.errors import (
     ServiceUnavailableError,
     loggable,
 )
+from las_langchain.fields import COMPLETION_FIELDS
 from las_langchain.providers import Overrides, Target, resolve
 from las_langchain.records import CallRecord
 from las_langchain.transports import Transport
@@ -89,9 +90,11 @@ class Tries:
 
     def _make(self) -> Json:
         body = self._request(self.target) if callable(self._request) else self._request
-        if self._record.operation != "chat" or not self.target.defaults:
+        if self._record.operation not in ("chat", "text_completion") or not self.target.defaults:
             return body
         defaults = dict(self.target.defaults)
+        if self._record.operation == "text_completion":
+            defaults = {name: value for name, value in defaults.items() if name in COMPLETION_FIELDS}
         if body.get("max_completion_tokens") is not None:
             defaults.pop("max_tokens", None)
         return {**defaults, **{name: value for name, value in body.items() if value is not None}}

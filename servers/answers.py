@@ -54,7 +54,7 @@ def call_headers(call: ChatCall) -> dict[str, str]:
 async def _events(chunks: AsyncGenerator[Json], *, tells_usage: bool) -> AsyncGenerator[bytes]:
     async with aclosing(chunks):
         async for chunk in chunks:
-            if chunk["choices"] or tells_usage:
+            if chunk["choices"] or tells_usage or "event" in chunk:
                 yield event(_shaped(chunk, tells_usage=tells_usage))
     yield DONE
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from itertools import takewhile
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from starlette.requests import Request
 
-from chains.inputs import ChatInput, checked
+from chains.chain import Chain
+from chains.inputs import last_text
 from chains.registry import ChainRegistry
-from las_langchain.callers import calling
 from las_langchain.errors import BadRequestError
-from las_langchain.service import using
+from las_langchain.messages import from_openai
+from servers.chain_chunks import STATUS, Whole
+from servers.chain_fields import chain_fields
+from servers.chain_runs import ChainRun, Put
+from servers.chain_threads import asked_thread, namespaced, thread_headers
 from servers.deps import service_of
 from servers.event_stream import pumped
 
@@ -26,71 +31,112 @@ class ChainCall:
     """A :class:`~servers.chat_calls.ChatCall` to a chain.
 
     Args:
-        request: says on whose behalf.
+        request: says on whose behalf, and which conversation is gone on with.
         registry: has the chain.
         name: the chain's.
         body: OpenAI's request without ``model`` and ``stream``.
 
     Raises:
-        LASError: there is no such chain, it cannot be built, or it takes no chat.
+        LASError: there is no such chain, it cannot be built, it takes no chat, or not what *body* asks for.
     """
 
     def __init__(self, request: Request, registry: ChainRegistry, name: str, body: Json) -> None:
-        self._chain = registry.chain(name)
-        if self._chain.from_messages is None:
-            raise BadRequestError(f"model: {name} takes no chat; use /chains/{name}/invoke", param="model")
-        self._runnable = registry.runnable(name)
+        chain = registry.chain(name)
         self._service = service_of(request)
-        self._input = self._chain.from_messages([*checked(ChatInput, {"messages": body["messages"]}).messages])
-        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.model}
+        self._thread = asked_thread(request, body) if chain.remembers else None
+        put = _put(chain, body, self._thread)
+        self._run = ChainRun(self._service, chain, registry.runnable(name), put)
+        self._cost: float | None = None
+        self._head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": f"chains/{name}"}
 
     @property
     def model(self) -> str:
         """See :class:`~servers.chat_calls.ChatCall`."""
-        return f"chains/{self._chain.name}"
+        return str(self._head["model"])
 
     @property
     def cost(self) -> float | None:
         """See :class:`~servers.chat_calls.ChatCall`."""
-        return None
+        return self._cost
 
     @property
     def headers(self) -> Mapping[str, str]:
         """See :class:`~servers.chat_calls.ChatCall`."""
-        return {}
+        return thread_headers(self._thread)
 
     async def complete(self) -> Json:
         """See :class:`~servers.chat_calls.ChatCall`."""
-        content = ""
-        async with aclosing(self.chunks()) as chunks:
-            async for chunk in chunks:
-                for choice in chunk["choices"]:
-                    content += choice["delta"].get("content") or ""
-        message = {"role": "assistant", "content": content, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return {**self._head, "object": "chat.completion", "choices": [choice]}
+        whole = Whole()
+        async with aclosing(self._deltas()) as deltas:
+            async for delta in deltas:
+                whole.add(delta)
+        choice = {
+            "index": 0,
+            "message": whole.message(),
+            "logprobs": None,
+            "finish_reason": self._run.finish_reason,
+        }
+        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage()}
 
     async def chunks(self) -> AsyncGenerator[Json]:
         """See :class:`~servers.chat_calls.ChatCall`."""
-        async with aclosing(pumped(self._deltas())) as deltas:
-            yield self._chunk({"role": "assistant", "content": ""})
+        begun, step = False, None
+        async with aclosing(self._deltas()) as deltas:
             async for delta in deltas:
-                yield self._chunk(delta)
-            yield self._chunk({}, "stop")
+                if not begun:
+                    begun = True
+                    yield self._chunk({"role": "assistant", "content": ""})
+                if STATUS in delta:
+                    step = delta[STATUS]
+                    yield self._event(step, done=False)
+                elif delta:
+                    yield self._chunk(delta)
+        if not begun:
+            yield self._chunk({"role": "assistant", "content": ""})
+        if step is not None:
+            yield self._event(step, done=True)
+        yield self._chunk({}, self._run.finish_reason)
+        yield {**self._chunk({}), "choices": [], "usage": self._usage()}
+
+    def _deltas(self) -> AsyncGenerator[Json]:
+        return pumped(self._run.deltas(self._service.settings.chain_steps))
+
+    def _usage(self) -> Json:
+        self._cost = self._run.usage.cost
+        return self._run.usage.to_openai()
 
     def _chunk(self, delta: Json, finish_reason: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
 
-    async def _deltas(self) -> AsyncGenerator[Json]:
-        with using(self._service), calling(chain=self._chain.name):
-            async for part in self._runnable.astream(self._input):
-                if isinstance(part, (AIMessage, AIMessageChunk)):
-                    thought = part.additional_kwargs.get("reasoning_content")
-                    if thought:
-                        yield {"reasoning_content": thought}
-                    if part.text:
-                        yield {"content": str(part.text)}
-                else:
-                    text = part if isinstance(part, str) else str(self._chain.to_message(part).content)
-                    yield {"content": text}
+    def _event(self, step: str, *, done: bool) -> Json:
+        """A step as Open WebUI shows them."""
+        event = {"type": "status", "data": {"description": step, "done": done}}
+        return {**self._head, "object": "chat.completion.chunk", "choices": [], "event": event}
+
+
+def _put(chain: Chain, body: Json, thread: str | None) -> Put:
+    if chain.from_messages is None:
+        raise BadRequestError(
+            f"model: chains/{chain.name} takes no chat; use POST /chains/{chain.name}/invoke, whose input is described "
+            f"at /chains/{chain.name}/input_schema",
+            param="model",
+        )
+    fields = chain_fields(body, chain)
+    messages = from_openai(body["messages"])
+    new = messages if thread is None else _new(messages)
+    full = None if thread is None else namespaced(thread)
+    return Put(chain.from_messages(new), last_text(new), fields, full)
+
+
+def _new(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What is not in the memory yet, since clients send the whole conversation each time.
+
+    Raises:
+        BadRequestError: nothing is.
+    """
+    first = next((place for place in range(len(messages), 0, -1) if isinstance(messages[place - 1], AIMessage)), 0)
+    system = list(takewhile(lambda message: isinstance(message, SystemMessage), messages[:first]))
+    if first == len(messages):
+        raise BadRequestError("messages: nothing follows the last answer", param="messages", code="invalid_value")
+    return [*system, *messages[first:]]

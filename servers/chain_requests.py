@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import nearest
+from servers.chain_threads import checked_thread
 from servers.json_bodies import decoded
 from servers.requests import json_body
 
@@ -18,8 +19,6 @@ Json = dict[str, Any]
 
 MOST_INPUTS = 100
 """Inputs of one batch."""
-LONGEST_THREAD = 200
-"""Letters of a thread's name."""
 _FILTERS = tuple(f"{verb}_{what}" for verb in ("include", "exclude") for what in ("names", "types", "tags"))
 _FIELDS = {
     "invoke": ("input", "config", "kwargs"),
@@ -99,9 +98,5 @@ def _configurable(config: Any, chain: Chain) -> Json:
         if name not in known and value is not None:
             hint = nearest(name, known) or f"; {chain.name} takes {' and '.join(known) or 'none'}"
             raise BadRequestError(f"config.configurable: there is no {name!r:.100}{hint}", param=name[:100])
-    thread = (given or {}).get("thread_id")
-    if thread is None or thread == "":
-        return {}
-    if not isinstance(thread, str) or len(thread) > LONGEST_THREAD or "\0" in thread:
-        raise BadRequestError(f"thread_id: expected a text of up to {LONGEST_THREAD} letters", param="thread_id")
-    return {"configurable": {"thread_id": thread}}
+    thread = checked_thread((given or {}).get("thread_id"))
+    return {} if thread is None else {"configurable": {"thread_id": thread}}

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 from starlette.requests import Request
 
 from las_langchain.providers import Target
+from las_langchain.records import Operation
 from las_langchain.service import LiteLLMService
 from las_langchain.threads import in_thread
 from las_langchain.tries import Request as ModelRequest
+from servers.client_fields import for_chain, for_model
 from servers.deps import registry_of, service_of
 
 Json = dict[str, Any]
@@ -62,7 +64,7 @@ async def chat_call(request: Request, model: str | None, body: Json, provider: s
     Args:
         request: says on whose behalf, and by its headers which conversation a chain goes on with.
         model: its id, its bare name, an alias, or ``chains/<name>``; None: the default model.
-        body: OpenAI's request without ``model`` and ``stream``.
+        body: OpenAI's request without ``model`` and ``stream``, and fields beside it that the settings may allow.
         provider: the provider, if *model* does not name it.
 
     Raises:
@@ -71,8 +73,9 @@ async def chat_call(request: Request, model: str | None, body: Json, provider: s
     service = service_of(request)
     if provider is None and model is not None and model.startswith(CHAINS):
         # Importing LangChain, and building a chain, take a while.
-        return await in_thread(partial(_chain_call, request, model, body))
-    return ModelCall(service, service.target(model, provider), body)
+        return await in_thread(partial(_chain_call, request, model, for_chain(body)))
+    target = service.target(model, provider)
+    return ModelCall(service, target, for_model(body, target, service.settings))
 
 
 def _chain_call(request: Request, model: str, body: Json) -> ChatCall:
@@ -88,11 +91,14 @@ class ModelCall:
         service: what sends it.
         target: whom to ask.
         body: OpenAI's request, or a function that makes it for the model that is about to be asked.
+        operation: what is asked for; of a ``text_completion`` the answer and the chunks are such.
     """
 
-    def __init__(self, service: LiteLLMService, target: Target, body: ModelRequest) -> None:
-        self._service, self._target, self._body = service, target, body
-        self._exchange = service.exchange("chat", target, body)
+    def __init__(
+        self, service: LiteLLMService, target: Target, body: ModelRequest, operation: Operation = "chat"
+    ) -> None:
+        self._service, self._target, self._body, self._operation = service, target, body, operation
+        self._exchange = service.exchange(operation, target, body)
 
     @property
     def model(self) -> str:
@@ -115,7 +121,7 @@ class ModelCall:
 
     async def chunks(self) -> AsyncGenerator[Json]:
         """See :class:`ChatCall`."""
-        self._exchange = self._service.exchange("chat", self._target, _telling_usage(self._body), stream=True)
+        self._exchange = self._service.exchange(self._operation, self._target, _telling_usage(self._body), stream=True)
         usage: Json | None = None
         chunk: Json = {}
         async with aclosing(self._exchange.chunks()) as chunks:

@@ -37,6 +37,14 @@ _CHUNK = {
     "choices": [{"index": 0, "delta": {"content": "Hello!"}, "finish_reason": None}],
 }
 CHAT_EVENTS = f"data: {json.dumps(_CHUNK)}\n\ndata: [DONE]\n\n"
+_TEXT = {"id": "cmpl-1", "object": "text_completion", "created": 1764000000, "model": "llama3.2"}
+_CHOICE = {"text": " Paris", "index": 0, "logprobs": None, "finish_reason": "length"}
+TEXT_ANSWER = {
+    **_TEXT,
+    "choices": [_CHOICE],
+    "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
+}
+TEXT_EVENTS = f"data: {json.dumps({**_TEXT, 'choices': [_CHOICE]})}\n\ndata: [DONE]\n\n"
 TOO_HOT = ("temperature", "Input should be less than or equal to 2")
 NO_TEXT = ("input", "List should have at least 1 item after validation, not 0")
 _FILE = {"type": "string", "format": "binary", "description": "The sound: mp3, m4a, ogg, wav, webm or flac"}

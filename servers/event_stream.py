@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -188,11 +188,12 @@ async def pumped(items: AsyncGenerator[Json]) -> AsyncGenerator[Json]:
             await pump
 
 
-async def _pump(items: AsyncIterator[Json], queue: asyncio.Queue[Json | Exception | None]) -> None:
+async def _pump(items: AsyncGenerator[Json], queue: asyncio.Queue[Json | Exception | None]) -> None:
     outcome: Exception | None = None
     try:
-        async for item in items:
-            await queue.put(item)
+        async with aclosing(items):
+            async for item in items:
+                await queue.put(item)
     except Exception as error:
         outcome = error
     await queue.put(outcome)

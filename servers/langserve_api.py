@@ -21,13 +21,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from chains.registry import ChainRegistry
-from las_langchain.callers import calling, current_caller
+from las_langchain.callers import calling
 from las_langchain.errors import LASError, ModelNotFoundError
 from las_langchain.service import using
 from las_langchain.threads import in_thread
 from servers.answers import json_response
 from servers.chain_requests import ChainRequest, chain_request
 from servers.chain_schemas import LISTED, BatchRequest, EventsRequest, InvokeRequest, LogRequest
+from servers.chain_threads import namespaced
 from servers.deps import service_of
 from servers.documents import answered, documented
 from servers.errors import body_of, log_failure
@@ -47,8 +48,6 @@ Audience = Literal["program", "page", "chat"]
 
 PREFIX = "/chains"
 _METHODS = {"stream_events": "astream_events"}
-_NOBODY = "nobody"
-"""In the names of threads, the place of a key where there is none."""
 _SAID = {"output": {"type": "ai", "content": "Paris."}, "metadata": {"run_id": "…", "feedback_tokens": []}}
 _EVENTS = 'event: data\r\ndata: {"type": "AIMessageChunk", "content": "Paris."}\r\n\r\nevent: end\r\ndata: \r\n\r\n'
 _NO_INPUT = ("input", "Field required")
@@ -339,8 +338,7 @@ def _namespaced(config: Json, request: Request) -> Json:
     configurable = config.get("configurable") or {}
     if not configurable.get("thread_id"):
         return {name: value for name, value in config.items() if name != "configurable"}
-    owner = current_caller().key_id or _NOBODY
-    return {**config, "configurable": {"thread_id": f"{owner}:{configurable['thread_id']}"}}
+    return {**config, "configurable": {"thread_id": namespaced(configurable["thread_id"])}}
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
+from servers.extra_schemas import Number
 from servers.schemas import (
     CHECKED,
     DEFAULT_MODEL,
@@ -15,7 +16,6 @@ from servers.schemas import (
     Count,
     EmbeddingFields,
     ModelName,
-    Number,
 )
 
 Json = dict[str, Any]

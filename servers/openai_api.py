@@ -13,10 +13,22 @@ from las_langchain.errors import ModelNotFoundError
 from las_langchain.providers import available_models
 from servers.answers import chat_response, json_response
 from servers.chat_calls import chat_call
+from servers.completion_schemas import CompletionRequest
 from servers.deps import Service
-from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
+from servers.documents import (
+    CHAT_ANSWER,
+    CHAT_EVENTS,
+    EMBEDDINGS_ANSWER,
+    NO_TEXT,
+    TEXT_ANSWER,
+    TEXT_EVENTS,
+    TOO_HOT,
+    answered,
+    documented,
+)
 from servers.requests import parse, unless_gone
 from servers.schemas import ChatCompletionRequest, EmbeddingRequest
+from servers.text_calls import text_call
 
 Json = dict[str, Any]
 _MODEL = {"id": "openai/gpt-4o", "object": "model", "created": 1764000000, "owned_by": "openai"}
@@ -41,6 +53,18 @@ def router(prefix: str) -> APIRouter:
         asked = await parse(ChatCompletionRequest, request)
         body = asked.body()
         call = await chat_call(request, asked.model, body)
+        return await chat_response(request, call, body, stream=bool(asked.stream))
+
+    @routes.post(
+        "/completions",
+        openapi_extra=documented(CompletionRequest),
+        responses=answered(TEXT_ANSWER, wrong=TOO_HOT, events=TEXT_EVENTS),
+    )
+    async def completions(request: Request) -> Response:
+        """Go on with a text, or with several; models that only chat take each as a message."""
+        asked = await parse(CompletionRequest, request)
+        body = asked.body()
+        call = await text_call(request, asked.model, body)
         return await chat_response(request, call, body, stream=bool(asked.stream))
 
     @routes.post(

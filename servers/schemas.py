@@ -1,23 +1,27 @@
 """What clients may send: typed and capped fields, and no others.
 
 Where a call goes and with which credentials is the server's alone, so there is no field for an address, a key or a
-header here, and unknown fields are refused.
+header here, and unknown fields are refused; of those of a chat ``client_fields.py`` says which the settings allow.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
+from las_langchain.errors import BadRequestError
+from servers.extra_schemas import ChatExtras, Number
+
 Json = dict[str, Any]
-Number = StrictFloat | StrictInt
 ModelName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 Token = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 CHECKED = ConfigDict(extra="forbid", str_max_length=20_000_000, allow_inf_nan=False)
 """How every request is checked. Lists stop at their first wrong item: a million of them would take seconds to list."""
+OPEN = ConfigDict(extra="allow", str_max_length=20_000_000, allow_inf_nan=False)
+"""The same, but that unknown fields are looked at later, since the settings may allow them."""
 
 MODEL = "provider/model, an alias, or a bare name"
 DEFAULT_MODEL = f"{MODEL}; default: the server's"
@@ -42,17 +46,34 @@ Metadata = Annotated[
 ]
 Bias = Annotated[dict[Annotated[StrictStr, Field(max_length=20)], Number], Field(max_length=1024), _at_most(1024)]
 
+# A model of its own would be a reference in the API documentation, and lead nowhere there.
+StreamOptions = dict[Literal["include_usage", "include_obfuscation"], StrictBool | None]
 
-class ChatFields(BaseModel):
-    """The fields of OpenAI's chat request but ``model``."""
 
-    model_config = CHECKED
+class Streamed(BaseModel):
+    """What is said of an answer that comes as it is made."""
 
+    stream: StrictBool | None = Field(None, description="Whether the answer comes as server-sent events")
+    stream_options: StreamOptions | None = Field(
+        None, description="include_usage: whether a last event tells it; include_obfuscation: as OpenAI's"
+    )
+
+    def body(self) -> Json:
+        """The fields that the client sent, without ``model`` and ``stream``.
+
+        Raises:
+            BadRequestError: there are options of a stream, and no stream.
+        """
+        if self.stream_options is not None and not self.stream:
+            message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
+            raise BadRequestError(message, param="stream_options", code="invalid_parameter_combination")
+        return self.model_dump(exclude_unset=True, exclude={"model", "provider", "stream"})
+
+
+class _OpenAIChat(Streamed):
     messages: Annotated[list[Json], Field(min_length=1, max_length=10_000, fail_fast=True)] = Field(
         description="The conversation: objects with role and content"
     )
-    stream: StrictBool | None = Field(None, description="Whether the answer comes as server-sent events")
-    stream_options: Json | None = Field(None, description="include_usage: whether a last event tells the usage")
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(None, description="Randomness; 0 is none")
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = Field(
         None, description="Only the likeliest tokens of this share of probability"
@@ -101,10 +122,19 @@ class ChatFields(BaseModel):
     user: StrictStr | None = Field(None, description="Your name for the end user")
     safety_identifier: StrictStr | None = Field(None, description="The end user, for the provider's abuse checks")
     prompt_cache_key: StrictStr | None = Field(None, description="Requests of one key share the provider's cache")
+    prompt_cache_options: Json | None = Field(
+        None, description="Where the provider's cache begins and how long it lasts"
+    )
+    prompt_cache_retention: StrictStr | None = Field(
+        None, description="How long the provider keeps the prompt: in_memory, 24h"
+    )
+    moderation: Json | None = Field(None, description="Which moderation model sees the request and the answer")
 
-    def body(self) -> Json:
-        """The fields of OpenAI's request that the client sent, without ``model`` and ``stream``."""
-        return self.model_dump(exclude_unset=True, exclude={"model", "provider", "stream"})
+
+class ChatFields(ChatExtras, _OpenAIChat):
+    """The fields of OpenAI's chat request but ``model``, and those that other servers are known for."""
+
+    model_config = OPEN
 
 
 class ChatCompletionRequest(ChatFields):

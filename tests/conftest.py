@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from las_langchain.service import SHARED, LiteLLMService, using
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.transports.local.weights import EMBEDDED
 from las_langchain.usage.ledger import FILE
+from tests import warm
 from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI
 from tests.media import MediaProxy
@@ -35,6 +37,17 @@ ROOT = Path(__file__).parent.parent
 USER_CHAINS = ("joke", "both", "configurable", "clerk", "whole", "fields", "broken", "slow", "graph", "no_chain")
 """Those of ``tests/user_chains.py`` that are named in ``las.toml``."""
 UPSTREAM_KEY = "sk-upstream-secret-0123456789"
+
+
+def pytest_configure() -> None:
+    """Let nobody collect garbage while modules are imported, which all stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector begin, and never look at what was imported until now."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -142,10 +155,19 @@ class Server:
     """
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None, cwd: Path | None = None) -> None:
-        self._command = [sys.executable, "-m", "servers", "serve", "--port", "0", *arguments]
+        self._command = self.python("-m", "servers", "serve", "--port", "0", *arguments)
         self._environment = {**os.environ, **(environment or {})}
         self._cwd = cwd
         self.announced = ""
+
+    @staticmethod
+    def python(*arguments: str) -> list[str]:
+        """The command line of an interpreter."""
+        return [sys.executable, *arguments]
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        self.process.kill()
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """End it and return its exit code."""
@@ -187,6 +209,24 @@ class Server:
                 break
         assert "Page" in self.announced, self.process.stderr and self.process.stderr.read()
         self.url = next(word for word in self.announced.split() if word.startswith("http://")).rstrip("/")
+
+
+class WarmServer(Server):
+    """The same, started warm; for tests that use :func:`warm_python`."""
+
+    python = staticmethod(warm.command)
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        os.kill(warm.pid(self.process), signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What :mod:`tests.warm` forks."""
+    with pytest.MonkeyPatch.context() as patch, warm.running(tmp_path_factory.mktemp("warm")) as place:
+        patch.setenv(warm.PLACE, place)
+        yield
 
 
 def _wait_until_up(url: str) -> None:
@@ -232,7 +272,11 @@ def documents(chain_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def _chain_server(
-    chain_data: Path, documents: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI
+    chain_data: Path,
+    documents: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    _upstream: FakeOpenAI,
+    warm_python: None,
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("chain-server")
     named = "\n".join(f'{name} = "tests.user_chains:{name}"' for name in USER_CHAINS)
@@ -244,7 +288,7 @@ def _chain_server(
         "OPENAI_BASE_URL": _upstream.url,
         "PYTHONPATH": str(ROOT),
     }
-    with Server("tests.user_chains:model", environment=environment, cwd=folder) as running:
+    with WarmServer("tests.user_chains:model", environment=environment, cwd=folder) as running:
         yield running
 
 

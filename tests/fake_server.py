@@ -293,6 +293,7 @@ class _Server(uvicorn.Server):
         )
         self.ready = threading.Event()
         self.leaving = False
+        self._left = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -307,6 +308,21 @@ class _Server(uvicorn.Server):
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._drop)
 
+    async def main_loop(self) -> None:
+        """Do uvicorn's housekeeping, until the time to leave and no longer."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._left.wait(), 0.1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listeners; the connections, which uvicorn would look after, are dropped already."""
+        for listener in (*self.servers, *(sockets or [])):
+            listener.close()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=0.1)
+
     def close_connection(self, client: tuple[str, int]) -> None:
         """Close a client's connection after what was already written to it."""
         for connection in list(self.server_state.connections):
@@ -314,6 +330,7 @@ class _Server(uvicorn.Server):
                 connection.transport.close()
 
     def _drop(self) -> None:
+        self._left.set()
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

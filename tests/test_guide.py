@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from las_langchain import ChatLAS, LiteLLMService, get_litellm_service, load_settings
 from las_langchain.errors import AuthenticationError, BadRequestError, RateLimitError, ServiceUnavailableError
 from las_langchain.providers import PROVIDERS
-from tests.conftest import UPSTREAM_KEY, Server
+from tests.conftest import UPSTREAM_KEY, Server, WarmServer
 from tests.fake_ollama import FakeOllama
 from tests.fake_ollama import Reply as OllamaReply
 from tests.fake_openai import FakeOpenAI, Reply
@@ -66,7 +66,11 @@ def svc(ollama: FakeOllama) -> LiteLLMService:
 
 @pytest.fixture(scope="module")
 def guide_server(
-    data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI, _ollama: FakeOllama
+    data_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    _upstream: FakeOpenAI,
+    _ollama: FakeOllama,
+    warm_python: None,
 ) -> Iterator[Server]:
     """A running server with both doubles."""
     environment = {
@@ -76,7 +80,7 @@ def guide_server(
         "OPENAI_BASE_URL": _upstream.url,
         "OLLAMA_BASE_URL": _ollama.url,
     }
-    with Server(environment=environment, cwd=tmp_path_factory.mktemp("guide")) as running:
+    with WarmServer(environment=environment, cwd=tmp_path_factory.mktemp("guide")) as running:
         yield running
 
 

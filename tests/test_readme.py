@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, WarmServer
 from tests.fake_openai import FakeOpenAI
+from tests.warm import command as warm_command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,9 +48,10 @@ def shell(command: str, folder: Path | None = None) -> str:
     return result.stdout
 
 
-def run(code: str) -> str:
-    """The output of a Python snippet in an interpreter of its own."""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+def run(code: str, *, warm: bool = False) -> str:
+    """The output of a Python snippet in an interpreter of its own, which has imported nothing or, if *warm*, much."""
+    command = warm_command("-c", code) if warm else [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 
@@ -131,31 +133,31 @@ def test_documents_are_read(own_data: None, tmp_path: Path) -> None:
     assert serve.startswith("las serve ")
 
 
-def test_a_chain_from_afar(chain_server: Server) -> None:
-    output = run(here(snippet("python", "RemoteRunnable"), chain_server))
+def test_a_chain_from_afar(chain_server: Server, warm_python: None) -> None:
+    output = run(here(snippet("python", "RemoteRunnable"), chain_server), warm=True)
     assert output == "Echo: What is the capital of France?\nEcho: Which river flows through it?"
     answer = json.loads(shell(here(snippet("bash", "/summarize/invoke"), chain_server)))
     assert "Paris is the capital of France" in answer["output"]["content"]
 
 
-def test_a_chain_without_the_server(own_data: None) -> None:
-    assert "84" in run(snippet("python", "ChainRegistry"))
+def test_a_chain_without_the_server(own_data: None, warm_python: None) -> None:
+    assert "84" in run(snippet("python", "ChainRegistry"), warm=True)
 
 
-def test_a_chain_of_ones_own(upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chain_of_ones_own(upstream: FakeOpenAI, warm_python: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAS_MODEL", "openai/gpt-4o")
     made = snippet("python", "class Topic(BaseModel)")
     used = "print(joke.build(None).invoke({'topic': 'cats'}).content)"
-    assert run(f"{made}\n{used}") == "Echo: Tell me a joke about cats\n"
+    assert run(f"{made}\n{used}", warm=True) == "Echo: Tell me a joke about cats\n"
 
 
-def test_your_own_chains(own_data: None, tmp_path: Path) -> None:
+def test_your_own_chains(own_data: None, warm_python: None, tmp_path: Path) -> None:
     (tmp_path / "my_package").mkdir()
     for module, name in (("chains", "support"), ("agents", "clerk")):
         (tmp_path / "my_package" / f"{module}.py").write_text(f"def {name}(text: str) -> str:\n    return text\n")
     (tmp_path / "las.toml").write_text(snippet("toml", "[chains]"))
     command = snippet("bash", "las serve my_package").split()
-    with Server(*command[2:], cwd=tmp_path) as running:
+    with WarmServer(*command[2:], cwd=tmp_path) as running:
         chains = {chain["name"]: chain["error"] for chain in httpx.get(f"{running.url}/chains").json()["chains"]}
     assert chains["support"] is chains["clerk"] is None
 

@@ -1,13 +1,14 @@
 """LangChain's messages and OpenAI's dicts, translated both ways by pure functions.
 
-``requests`` turns LangChain's messages into OpenAI's, ``answers`` turns a whole answer into LangChain's result,
-``streams`` does so chunk by chunk, and ``blocks`` gives an answer's standard content blocks.
+``requests`` turns LangChain's messages into OpenAI's, ``received`` does the opposite, ``answers`` turns a whole answer
+into LangChain's result, ``streams`` does so chunk by chunk, and ``blocks`` gives an answer's standard content blocks.
 """
 
 from __future__ import annotations
 
 from las_langchain.messages.answers import chat_result, usage_metadata
+from las_langchain.messages.received import from_openai
 from las_langchain.messages.requests import countable, to_openai
 from las_langchain.messages.streams import StreamState
 
-__all__ = ["StreamState", "chat_result", "countable", "to_openai", "usage_metadata"]
+__all__ = ["StreamState", "chat_result", "countable", "from_openai", "to_openai", "usage_metadata"]

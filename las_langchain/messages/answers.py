@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
@@ -48,10 +49,7 @@ def _version_1(message: AIMessage) -> AIMessage:
 
 
 def _ai_message(message: Json, metadata: Json, usage: UsageMetadata | None, response: Json) -> AIMessage:
-    valid: list[ToolCall] = []
-    invalid: list[InvalidToolCall] = []
-    for call in message.get("tool_calls") or ():
-        _sort_call(call, valid, invalid)
+    valid, invalid = sorted_calls(message.get("tool_calls") or ())
     return AIMessage(
         content=message.get("content") or "",
         additional_kwargs={**kept_fields(response), **kept_fields(message)},
@@ -60,6 +58,15 @@ def _ai_message(message: Json, metadata: Json, usage: UsageMetadata | None, resp
         response_metadata=metadata,
         usage_metadata=usage,
     )
+
+
+def sorted_calls(calls: Iterable[Json]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+    """OpenAI's tool calls as LangChain's: those whose arguments are an object, and the others."""
+    valid: list[ToolCall] = []
+    invalid: list[InvalidToolCall] = []
+    for call in calls:
+        _sort_call(call, valid, invalid)
+    return valid, invalid
 
 
 def _sort_call(call: Json, valid: list[ToolCall], invalid: list[InvalidToolCall]) -> None:

@@ -41,6 +41,14 @@ class Transport(Protocol):
         """Answer a chat request with ``chat.completion.chunk`` objects, the usage in a last one without choices."""
         ...
 
+    async def acomplete_text(self, target: Target, body: Body) -> Body:
+        """Answer a completion request (``prompt``, ``echo``, …) with one ``text_completion``."""
+        ...
+
+    def astream_text(self, target: Target, body: Body) -> AsyncGenerator[Body]:
+        """Answer a completion request with chunks, the usage in a last one without choices."""
+        ...
+
     async def aembed(self, target: Target, body: Body) -> Body:
         """Answer an embeddings request (``input``, ``dimensions``, …) with an embeddings ``list``."""
         ...

@@ -40,12 +40,21 @@ class Database:
     Args:
         address: as for :func:`~las_langchain.usage.engine.url_of`.
         gate: passed by whoever has a connection, so that there is none where it is shut.
+        prepare: as for :func:`~las_langchain.usage.engine.open_engine`.
+        name: what is in it, for people.
 
     Raises:
         ConfigurationError: as :func:`~las_langchain.usage.engine.url_of`.
     """
 
-    def __init__(self, address: str | Path, gate: Gate) -> None:
+    def __init__(
+        self,
+        address: str | Path,
+        gate: Gate,
+        prepare: Callable[[Engine], None] | None = None,
+        name: str = "The ledger",
+    ) -> None:
+        self._prepare, self._name = prepare, name
         self._url: URL = url_of(address)
         self._file = file_of(self._url)
         self.where = shown(self._url)
@@ -101,7 +110,7 @@ class Database:
             if self._engine is not None and self._identity != _identity(self._file):
                 self.close()  # What is written to a file that was deleted or replaced would be gone.
             if self._engine is None:
-                self._engine = open_engine(self._url)
+                self._engine = open_engine(self._url, self._prepare)
                 self._identity = _identity(self._file)
             return self._engine
 
@@ -124,7 +133,7 @@ class Database:
         for secret in (self._url.password, self._url.query.get("password"), self._url.query.get("sslpassword")):
             reason = reason.replace(str(secret), "***") if secret else reason
         remedy = "LAS_DATABASE_URL" if self._file is None else "its file, its folder (LAS_DATA_DIR) and the disk"
-        return ConfigurationError(f"The ledger cannot be used; check {remedy}", detail=f"{self.where}: {reason}")
+        return ConfigurationError(f"{self._name} cannot be used; check {remedy}", detail=f"{self.where}: {reason}")
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,12 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(url: URL, prepare: Callable[[Engine], None] | None = None) -> Engine:
     """The database at *url*, with its tables; a file and its folder are created.
+
+    Args:
+        url: where it is.
+        prepare: creates the tables where there are none; None: they are the ledger's.
 
     Raises:
         ConfigurationError: PostgreSQL's driver is missing, or the tables are a later version's or another program's.
@@ -82,7 +87,7 @@ def open_engine(url: URL) -> Engine:
     file = file_of(url)
     engine = _postgres(url) if file is None else _sqlite(url, file)
     try:
-        _prepare(engine)
+        (prepare or _prepare)(engine)
     except BaseException:
         engine.dispose()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sqlite3
 import subprocess
@@ -22,6 +23,7 @@ from chains.memory import FILE, checkpointer
 from las_langchain.errors import APIError, AuthenticationError, BadRequestError, ContextWindowExceededError
 from las_langchain.service import get_litellm_service
 from las_langchain.settings import LASSettings, load_settings
+from tests import warm
 from tests.fake_openai import FakeOpenAI, Reply
 from tests.ledger_process import ROOT
 
@@ -358,14 +360,15 @@ async def test_a_message_that_is_too_long_by_itself(embedded: LASSettings) -> No
 # Processes
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_kill_loses_nothing_that_was_said(upstream: FakeOpenAI, chat: Chat) -> None:
     upstream.enqueue(Reply(content="Yes"), Reply(content="I am in the middle of it", chunk_delay=0.3))
-    command = [sys.executable, "-c", PROGRAM, "One", "Two"]
+    command = warm.command("-c", PROGRAM, "One", "Two")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "Yes\n"
         assert process.stdout.read(1) == "I"
-        process.send_signal(signal.SIGKILL)
+        os.kill(warm.pid(process), signal.SIGKILL)
 
     chat.invoke(human("Three"), THREAD)
 

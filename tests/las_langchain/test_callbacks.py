@@ -6,7 +6,6 @@ import asyncio
 import functools
 import os
 import subprocess
-import sys
 import textwrap
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from las_langchain import ChatLAS
 from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import load_settings
+from tests import warm
 from tests.fake_openai import FakeOpenAI, Reply
 from tests.fake_server import Delivery, Exchange, FakeServer, Received
 
@@ -233,6 +233,7 @@ def test_a_callback_that_fails_keeps_nobody_from_hearing(
     assert "a private question" not in caplog.text
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_nobody_is_forgotten_where_event_loops_come_and_go(upstream: FakeOpenAI) -> None:
     script = """
         import asyncio, os, threading
@@ -265,7 +266,7 @@ def test_nobody_is_forgotten_where_event_loops_come_and_go(upstream: FakeOpenAI)
     """
     environment = {**os.environ, "LAS_ENABLE_COST_TRACKING": "false"}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
+        warm.command("-c", textwrap.dedent(script)),
         env=environment,
         capture_output=True,
         text=True,

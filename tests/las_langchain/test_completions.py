@@ -37,7 +37,7 @@ from las_langchain.errors import (
     ModelNotFoundError,
     RateLimitError,
 )
-from las_langchain.providers import CHAT_FIELDS
+from las_langchain.fields import CHAT_FIELDS
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import load_settings
 from las_langchain.tools import ToolDefinition

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langserve import RemoteRunnable
 
-from tests.conftest import UPSTREAM_KEY, Server
+from tests.conftest import UPSTREAM_KEY, Server, WarmServer
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 from tests.media import png
 
@@ -132,11 +131,12 @@ def test_the_schemas_have_descriptions_and_examples(chain_server: Server, case: 
     assert all(field["description"] and field["examples"] for field in schema["properties"].values())
 
 
-def read_until_killed(answer: httpx.Response, server: Server) -> None:
+def read_until_killed(answer: httpx.Response, server: WarmServer) -> None:
     for _ in answer.iter_lines():
-        server.process.send_signal(signal.SIGKILL)
+        server.kill()
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_a_killed_server_goes_on_with_the_thread(tmp_path: Path, data_dir: Path, upstream: FakeOpenAI) -> None:
     (tmp_path / "data").mkdir()
     environment = {
@@ -150,7 +150,7 @@ def test_a_killed_server_goes_on_with_the_thread(tmp_path: Path, data_dir: Path,
         thread = {"configurable": {"thread_id": "t"}}
         return {"input": {"messages": [{"role": "user", "content": text}]}, "config": thread}
 
-    with Server(environment=environment) as server:
+    with WarmServer(environment=environment) as server:
         upstream.enqueue(Reply(content="Hello Bob."), Reply(chunks=["word "] * 200, chunk_delay=0.1))
         chat = f"{server.url}/chains/chat"
         httpx.post(f"{chat}/invoke", json=body("I am Bob."), timeout=60, trust_env=False).raise_for_status()
@@ -159,7 +159,7 @@ def test_a_killed_server_goes_on_with_the_thread(tmp_path: Path, data_dir: Path,
             pytest.raises(httpx.RemoteProtocolError),
         ):
             read_until_killed(story, server)
-    with Server(environment=environment) as server:
+    with WarmServer(environment=environment) as server:
         answer = httpx.post(f"{server.url}/chains/chat/invoke", json=body("Who am I?"), timeout=60, trust_env=False)
     assert answer.status_code == 200
     said = [message["content"] for message in upstream.last.body["messages"] if message["role"] != "system"]

@@ -20,14 +20,17 @@ from las_langchain.errors import ConfigurationError
 from las_langchain.settings import load_settings
 from las_langchain.usage import Ledger
 from las_langchain.usage.ledger import FILE
-from tests.conftest import ROOT, UPSTREAM_KEY, Server
+from tests import warm
+from tests.conftest import ROOT, UPSTREAM_KEY, WarmServer
 from tests.fake_openai import FakeOpenAI, Reply
+
+pytestmark = pytest.mark.usefixtures("warm_python")
 
 
 def las(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``las`` with *arguments*; standard input is never a terminal."""
     return subprocess.run(
-        [sys.executable, "-m", "servers", *arguments],
+        warm.command("-m", "servers", *arguments),
         input=stdin,
         capture_output=True,
         text=True,
@@ -54,7 +57,7 @@ def test_chat_reads_standard_input_after_or_instead_of_the_prompt(upstream: Fake
 
 def test_chat_streams_as_it_comes(upstream: FakeOpenAI) -> None:
     upstream.enqueue(Reply(chunks=["first ", "second"], chunk_delay=1.0))
-    command = [sys.executable, "-m", "servers", "chat", "x", "-m", "openai/gpt-4o"]
+    command = warm.command("-m", "servers", "chat", "x", "-m", "openai/gpt-4o")
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.read(6) == "first "
@@ -175,7 +178,7 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(upstream: FakeOpenAI) 
 
 
 def test_standard_input_that_is_no_text_is_refused() -> None:
-    command = [sys.executable, "-m", "servers", "embed"]
+    command = warm.command("-m", "servers", "embed")
     result = subprocess.run(command, input=b"\xff\xfe", capture_output=True, check=False)
     assert (result.returncode, result.stderr) == (2, b"las: Standard input is not text\n")
 
@@ -196,7 +199,7 @@ def test_a_port_in_use_is_named() -> None:
 
 
 def test_serve_announces_every_address_and_ends_with_ctrl_c(data_dir: Path) -> None:
-    with Server() as server:
+    with WarmServer() as server:
         for path in ("/", "/v1", "/v1/models", "/docs", "/health"):
             assert f"{server.url}{path}" in server.announced
         assert "local/smollm2-135m-instruct" in server.announced
@@ -204,7 +207,7 @@ def test_serve_announces_every_address_and_ends_with_ctrl_c(data_dir: Path) -> N
 
 
 def test_a_chain_that_cannot_be_imported_is_named_at_start(data_dir: Path) -> None:
-    with Server("tests.nothing:here", "tests.user_chains:whole", environment={"PYTHONPATH": str(ROOT)}) as server:
+    with WarmServer("tests.nothing:here", "tests.user_chains:whole", environment={"PYTHONPATH": str(ROOT)}) as server:
         listed = httpx.get(f"{server.url}/chains", trust_env=False, timeout=60).json()["chains"]
         server.stop()
     assert "The chain here cannot be used: ModuleNotFoundError: No module named 'tests.nothing'" in server.errors
@@ -221,19 +224,19 @@ def test_what_names_no_chain_is_refused(data_dir: Path) -> None:
     assert "'my_chain.py' names no chain: expected module:runnable" in result.stderr
 
 
-def test_listening_to_everybody_needs_keys(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listening_to_everybody_needs_keys(data_dir: Path) -> None:
     refused = las("serve", "--host", "0.0.0.0", "--port", "0")
     assert refused.returncode == 2
     assert "LAS_HOST=0.0.0.0: other machines can reach the server there" in refused.stderr
     assert "set LAS_API_KEYS" in refused.stderr
-    with Server("--host", "0.0.0.0", environment={"LAS_API_KEYS": "sk-one"}) as server:
+    with WarmServer("--host", "0.0.0.0", environment={"LAS_API_KEYS": "sk-one"}) as server:
         assert server.url.startswith("http://127.0.0.1:")
 
 
 def test_ctrl_c_stops_a_chat_at_once(upstream: FakeOpenAI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAS_DATA_DIR", str(tmp_path))
     upstream.enqueue(Reply(content="word " * 400, chunk_delay=0.05))
-    command = [sys.executable, "-m", "servers", "chat", "x", "-m", "openai/gpt-4o"]
+    command = warm.command("-m", "servers", "chat", "x", "-m", "openai/gpt-4o")
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -262,7 +265,7 @@ def test_a_terminal_is_not_waited_for(upstream: FakeOpenAI) -> None:
     controller, terminal = pty.openpty()
     try:
         result = subprocess.run(
-            [sys.executable, "-m", "servers", "chat", "hi", "-m", "openai/gpt-4o"],
+            warm.command("-m", "servers", "chat", "hi", "-m", "openai/gpt-4o"),
             stdin=terminal,
             capture_output=True,
             text=True,

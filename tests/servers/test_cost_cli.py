@@ -9,7 +9,6 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +18,14 @@ import pytest
 
 from las_langchain.records import Tokens
 from las_langchain.usage import Ledger
+from tests import warm
 from tests.ledger_process import record
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
 
 pytest_plugins = ["tests.postgres"]
+pytestmark = pytest.mark.usefixtures("warm_python")
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
 EMPTY = {"calls": 0, "errors": 0, "cache_hits": 0, "prompt_tokens": 0, "completion_tokens": 0, "unpriced": 0}
@@ -55,7 +56,7 @@ def used(folder: Path) -> Path:
 def las(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``las cost`` with *arguments*."""
     return subprocess.run(
-        [sys.executable, "-m", "servers", "cost", *arguments],
+        warm.command("-m", "servers", "cost", *arguments),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -203,7 +204,7 @@ def _on_a_terminal(columns: int) -> list[str]:
     first, second = pty.openpty()
     fcntl.ioctl(second, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    command = [sys.executable, "-m", "servers", "cost"]
+    command = warm.command("-m", "servers", "cost")
     with subprocess.Popen(
         command, stdin=second, stdout=second, env={**environment, "TERM": "xterm", "NO_COLOR": "1"}
     ) as process:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from chains.documents.store import DocumentStore
+from tests import warm
 from tests.chains.documents.files import encrypted, pdf_of
+
+pytestmark = pytest.mark.usefixtures("warm_python")
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def folder(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def las(*arguments: str | Path, command: str = "ingest") -> subprocess.CompletedProcess[str]:
     """Run ``las ingest`` with *arguments*."""
     return subprocess.run(
-        [sys.executable, "-m", "servers", command, *map(str, arguments)],
+        warm.command("-m", "servers", command, *map(str, arguments)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -67,7 +69,7 @@ def test_documents_are_read_listed_and_removed(folder: Path, tmp_path: Path) -> 
 
 def test_a_terminal_gets_a_bar_and_the_summary(folder: Path) -> None:
     main, terminal = pty.openpty()
-    command = [sys.executable, "-m", "servers", "ingest", str(folder)]
+    command = warm.command("-m", "servers", "ingest", str(folder))
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, env=environment) as process:
         os.close(terminal)

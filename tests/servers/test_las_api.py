@@ -12,7 +12,7 @@ import pytest
 
 from las_langchain.settings import load_settings
 from servers.shown import shown
-from tests.conftest import UPSTREAM_KEY, Server
+from tests.conftest import UPSTREAM_KEY, Server, WarmServer
 from tests.fake_openai import FakeOpenAI, Reply
 
 Json = dict[str, Any]
@@ -257,7 +257,7 @@ def test_forms_that_are_wrong(http: httpx.Client) -> None:
 
 
 @pytest.fixture
-def own(data_dir: Path, tmp_path: Path, upstream: FakeOpenAI) -> dict[str, str]:
+def own(data_dir: Path, tmp_path: Path, upstream: FakeOpenAI, warm_python: None) -> dict[str, str]:
     """The environment of a server with a data folder of its own."""
     folder = tmp_path / "data"
     folder.mkdir()
@@ -272,7 +272,7 @@ def test_the_configuration_is_changed_kept_and_shows_no_secret(own: dict[str, st
         "temperature": 0.5,
         "providers": {"openai": {"api_key": secret, "headers": {"x-team": "red-team"}}},
     }
-    with Server(environment=own) as server:
+    with WarmServer(environment=own) as server:
         url = f"{server.url}{API}/config"
         before = httpx.get(url, trust_env=False, timeout=60).json()
         assert before["settings"]["model"] == MODEL
@@ -289,7 +289,7 @@ def test_the_configuration_is_changed_kept_and_shows_no_secret(own: dict[str, st
         )
     stored = tmp_path / "data" / "settings.json"
     assert stored.stat().st_mode & 0o777 == 0o600
-    with Server(environment=own) as server:
+    with WarmServer(environment=own) as server:
         settings = httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json()["settings"]
         assert (settings["model"], settings["temperature"], settings["max_tokens"]) == ("openai/gpt-4o", 0.5, None)
         httpx.patch(f"{server.url}{API}/config", json={"temperature": None}, trust_env=False, timeout=60)
@@ -297,23 +297,6 @@ def test_the_configuration_is_changed_kept_and_shows_no_secret(own: dict[str, st
             httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json()["settings"]["temperature"]
             is None
         )
-
-
-def test_the_next_call_goes_by_the_changed_configuration(own: dict[str, str], upstream: FakeOpenAI) -> None:
-    secret = "sk-new-secret-0123456789"
-    with Server(environment=own) as server:
-        httpx.patch(
-            f"{server.url}{API}/config",
-            json={"default_model": "gpt-4o", "default_provider": "openai", "openai_api_key": secret, "max_tokens": 7},
-            trust_env=False,
-            timeout=60,
-        )
-        answer = httpx.post(
-            f"{server.url}{API}/chat/completions", json={"messages": HELLO}, trust_env=False, timeout=60
-        )
-    assert answer.status_code == 200, answer.text
-    assert upstream.last.headers["authorization"] == f"Bearer {secret}"
-    assert upstream.last.body["max_tokens"] == 7
 
 
 @pytest.mark.parametrize("host", ["evil.example", "192.168.1.5:7777", "127.0.0.1.evil.example"])
@@ -327,7 +310,7 @@ def test_the_configuration_is_for_this_machine_alone(server: Server, host: str, 
 
 def test_a_broken_file_of_settings_is_told_at_the_start(own: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "data" / "settings.json").write_text("{")
-    server = Server(environment=own)
+    server = WarmServer(environment=own)
     with pytest.raises(AssertionError, match=r"settings\.json cannot be read"), server:
         pass
 
@@ -350,67 +333,60 @@ FOR_THE_NEXT_START: list[Json] = [
 ]
 
 
-def test_nothing_is_kept_that_the_next_start_would_refuse(own: dict[str, str], tmp_path: Path) -> None:
-    stored = tmp_path / "data" / "settings.json"
-    with Server(environment=own) as server:
+LATER_CHANGES: list[tuple[Json, Json, Json]] = [
+    (
+        {"models": {"fast": {"deployments": ["openai/gpt-4o"], "fallbacks": ["openai/gpt-4o-mini"]}}},
+        {"models": {"fast": {"deployments": ["openai/gpt-4o-mini"]}}},
+        {"models": {"fast": {"deployments": ["openai/gpt-4o-mini"]}}},
+    ),
+    (
+        {"providers": {"openai": {"headers": {"a": "1"}, "base_url": "http://127.0.0.1:9/v1"}}},
+        {"providers": {"openai": {"headers": {"b": "2"}}}},
+        {"providers": {"openai": {"headers": {"b": "2"}, "base_url": "http://127.0.0.1:9/v1"}}},
+    ),
+    (
+        {"providers": {"groq": {"base_url": "http://127.0.0.1:9/v1"}}},
+        {"providers": {"groq": {"base_url": None}}},
+        {"providers": {"groq": {"base_url": None}}},
+    ),
+    ({"budgets": {"alice": 1.0, "bob": 2.0}}, {"budgets": {"alice": None}}, {"budgets": {"bob": 2.0}}),
+]
+"""A change, a later one, and what is kept of both; none touches what another does."""
+
+
+def test_what_is_kept_is_what_the_next_start_takes_and_what_it_refuses_is_not(
+    own: dict[str, str], tmp_path: Path
+) -> None:
+    stored, kept = tmp_path / "data" / "settings.json", dict[str, Any]()
+    with WarmServer(environment=own) as server:
         url = f"{server.url}{API}/config"
         before = httpx.get(url, trust_env=False, timeout=60).json()
         for changes in FOR_THE_NEXT_START:
-            content = json.dumps(changes)
-            answer = httpx.patch(
-                url, content=content, headers={"content-type": "application/json"}, trust_env=False, timeout=60
-            )
-            assert answer.status_code == 400, (changes, answer.text)
+            assert _changed(url, changes).status_code == 400, changes
             assert httpx.get(url, trust_env=False, timeout=60).json() == before
         assert not stored.exists()
         for entry in ("providers", "models", "budgets"):
-            answer = httpx.patch(url, json={entry: {"openai": None}}, trust_env=False, timeout=60)
-            assert answer.status_code == 200, answer.text
-    with Server(environment=own) as server:
-        assert httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json() == before
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "kept"),
-    [
-        (
-            {"models": {"fast": {"deployments": ["openai/gpt-4o"], "fallbacks": ["openai/gpt-4o-mini"]}}},
-            {"models": {"fast": {"deployments": ["openai/gpt-4o-mini"]}}},
-            {"models": {"fast": {"deployments": ["openai/gpt-4o-mini"]}}},
-        ),
-        (
-            {"providers": {"openai": {"headers": {"a": "1"}, "base_url": "http://127.0.0.1:9/v1"}}},
-            {"providers": {"openai": {"headers": {"b": "2"}}}},
-            {"providers": {"openai": {"headers": {"b": "2"}, "base_url": "http://127.0.0.1:9/v1"}}},
-        ),
-        (
-            {"providers": {"openai": {"base_url": "http://127.0.0.1:9/v1"}}},
-            {"providers": {"openai": {"base_url": None}}},
-            {"providers": {"openai": {"base_url": None}}},
-        ),
-        ({"budgets": {"alice": 1.0, "bob": 2.0}}, {"budgets": {"alice": None}}, {"budgets": {"bob": 2.0}}),
-    ],
-)
-def test_a_later_change_is_kept_as_it_holds(
-    own: dict[str, str], tmp_path: Path, first: Json, second: Json, kept: Json
-) -> None:
-    with Server(environment=own) as server:
-        for changes in (first, second):
-            answer = httpx.patch(f"{server.url}{API}/config", json=changes, trust_env=False, timeout=60)
-            assert answer.status_code == 200, answer.text
-        after = httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json()
-    assert json.loads((tmp_path / "data" / "settings.json").read_text()) == kept
-    with Server(environment=own) as server:
+            assert _changed(url, {entry: {"openai": None}}).status_code == 200
+    with WarmServer(environment=own) as server:
+        url = f"{server.url}{API}/config"
+        assert httpx.get(url, trust_env=False, timeout=60).json() == before
+        stored.unlink(missing_ok=True)
+        for first, second, expected in LATER_CHANGES:
+            for changes in (first, second):
+                answer = _changed(url, changes)
+                assert answer.status_code == 200, answer.text
+            (table,) = expected
+            kept[table] = kept.get(table, {}) | expected[table]
+            assert json.loads(stored.read_text()) == kept
+        after = httpx.get(url, trust_env=False, timeout=60).json()
+    with WarmServer(environment=own) as server:
         assert httpx.get(f"{server.url}{API}/config", trust_env=False, timeout=60).json() == after
 
 
-def test_an_entry_of_a_file_cannot_be_taken_away(own: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "las.toml").write_text("[budgets]\nalice = 1.0\n")
-    with Server(environment=own, cwd=tmp_path) as server:
-        url = f"{server.url}{API}/config"
-        answer = httpx.patch(url, json={"budgets": {"alice": None}}, trust_env=False, timeout=60)
-        assert (answer.status_code, answer.json()["error"]["param"]) == (409, "budgets")
-        assert httpx.patch(url, json={"budgets": {"alice": 2.0}}, trust_env=False, timeout=60).status_code == 200
+def _changed(url: str, changes: Json) -> httpx.Response:
+    # httpx's own JSON knows no infinity.
+    headers = {"content-type": "application/json"}
+    return httpx.patch(url, content=json.dumps(changes), headers=headers, trust_env=False, timeout=60)
 
 
 def test_addresses_and_headers_are_shown_without_what_may_be_secret() -> None:
@@ -434,11 +410,51 @@ def test_the_configuration_is_not_for_those_behind_a_proxy(server: Server, heade
     assert httpx.get(url, headers={"host": "[::1"}, trust_env=False, timeout=60).status_code in (400, 403)
 
 
-def test_a_test_of_a_provider_asks_it_and_nobody_else(own: dict[str, str], upstream: FakeOpenAI) -> None:
-    environment = {**own, "LAS_ENABLE_CACHING": "true"}
-    with Server(environment=environment) as server:
-        url = f"{server.url}{API}"
-        httpx.patch(f"{url}/config", json={"routing": {"default_fallbacks": [MODEL]}}, trust_env=False, timeout=60)
-        assert httpx.post(f"{url}/providers/openai/test", trust_env=False, timeout=60).json()["ok"]
-        upstream.enqueue(Reply(status=500))
-        assert not httpx.post(f"{url}/providers/openai/test", trust_env=False, timeout=60).json()["ok"]
+@pytest.fixture(scope="module")
+def _changeable(
+    data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI, warm_python: None
+) -> Iterator[httpx.Client]:
+    folder = tmp_path_factory.mktemp("changeable")
+    (folder / "models").symlink_to(data_dir / "models")
+    (folder / "las.toml").write_text("[budgets]\nalice = 1.0\n")
+    environment = {
+        "LAS_DATA_DIR": str(folder),
+        "LAS_MAX_RETRIES": "0",
+        "LAS_ENABLE_CACHING": "true",
+        "OPENAI_API_KEY": UPSTREAM_KEY,
+        "OPENAI_BASE_URL": _upstream.url,
+    }
+    with (
+        WarmServer(environment=environment, cwd=folder) as server,
+        httpx.Client(base_url=server.url + API, timeout=60, trust_env=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def changeable(_changeable: httpx.Client, upstream: FakeOpenAI) -> httpx.Client:
+    """A client of a server whose configuration these tests change: with a cache, and a budget in its ``las.toml``."""
+    return _changeable
+
+
+def test_the_next_call_goes_by_the_changed_configuration(changeable: httpx.Client, upstream: FakeOpenAI) -> None:
+    secret = "sk-new-secret-0123456789"
+    changes = {"default_model": "gpt-4o", "default_provider": "openai", "openai_api_key": secret, "max_tokens": 7}
+    changeable.patch("/config", json=changes)
+    answer = changeable.post("/chat/completions", json={"messages": HELLO})
+    assert answer.status_code == 200, answer.text
+    assert upstream.last.headers["authorization"] == f"Bearer {secret}"
+    assert upstream.last.body["max_tokens"] == 7
+
+
+def test_an_entry_of_a_file_cannot_be_taken_away(changeable: httpx.Client) -> None:
+    answer = changeable.patch("/config", json={"budgets": {"alice": None}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (409, "budgets")
+    assert changeable.patch("/config", json={"budgets": {"alice": 2.0}}).status_code == 200
+
+
+def test_a_test_of_a_provider_asks_it_and_nobody_else(changeable: httpx.Client, upstream: FakeOpenAI) -> None:
+    changeable.patch("/config", json={"routing": {"default_fallbacks": [MODEL]}})
+    assert changeable.post("/providers/openai/test").json()["ok"]
+    upstream.enqueue(Reply(status=500))
+    assert not changeable.post("/providers/openai/test").json()["ok"]

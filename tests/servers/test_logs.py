@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.fake_openai import FakeOpenAI, Reply
 
 KEY = "sk-proj-a-key-that-nobody-may-see"
@@ -27,10 +29,15 @@ BEGIN = """
 """
 
 
-def logged(script: str, log_format: str = "text") -> list[str]:
+def cold(*arguments: str) -> list[str]:
+    """An interpreter that has imported nothing."""
+    return [sys.executable, *arguments]
+
+
+def logged(script: str, log_format: str = "text", *, python: Callable[..., list[str]] = cold) -> list[str]:
     """The lines that *script* writes to standard error, after logging is configured; nothing goes anywhere else."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BEGIN) + textwrap.dedent(script)],
+        python("-c", textwrap.dedent(BEGIN) + textwrap.dedent(script)),
         env={**os.environ, "LAS_LOG_FORMAT": log_format},
         capture_output=True,
         text=True,
@@ -236,6 +243,7 @@ def test_litellms_lines_go_the_same_way_once_whenever_it_is_imported() -> None:
     assert told == [(name, "It is on fire") for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")] * 2
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_no_prompt_is_told_of_calls_good_or_bad(upstream: FakeOpenAI) -> None:
     upstream.enqueue(
         Reply(content="a private answer"),
@@ -253,13 +261,14 @@ def test_no_prompt_is_told_of_calls_good_or_bad(upstream: FakeOpenAI) -> None:
             service.complete(service.target("openai/gpt-4o"), {"messages": messages})
     log.warning("the end")
     """
-    lines = logged(script)
+    lines = logged(script, python=warm.command)
     assert len(upstream.requests) == 3
     assert lines[-1].endswith("the end")
     assert "private" not in "\n".join(lines)
     assert KEY not in "\n".join(lines)
 
 
+@pytest.mark.usefixtures("warm_python")
 @pytest.mark.parametrize("log_prompts", [False, True])
 def test_what_a_provider_repeats_of_a_prompt_is_told_where_prompts_are(
     upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch, log_prompts: bool
@@ -282,7 +291,7 @@ def test_what_a_provider_repeats_of_a_prompt_is_told_where_prompts_are(
     with TestClient(create_app(settings)) as client:
         client.post("/v1/chat/completions", json={"model": "openai/gpt-4o", "messages": messages})
     """
-    lines = [line.partition(" WARNING ")[2] for line in logged(script)]
+    lines = [line.partition(" WARNING ")[2] for line in logged(script, python=warm.command)]
     whole = "OpenAI: Input should be short: a private matter"
     why = (
         [whole] * 3

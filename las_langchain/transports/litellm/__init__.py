@@ -18,6 +18,9 @@ os.environ.setdefault("LITELLM_LOG", "ERROR")
 import litellm
 from litellm.llms.custom_httpx.http_handler import get_async_httpx_client
 from litellm.llms.ollama.common_utils import OllamaModelInfo
+from litellm.llms.openai.chat.gpt_5_transformation import OpenAIGPT5Config
+from litellm.llms.openai.chat.gpt_audio_transformation import OpenAIGPTAudioConfig
+from litellm.llms.openai.chat.gpt_transformation import OpenAIGPTConfig, OpenAIUnknownModelConfig
 
 # pydantic's remark on litellm's typed dicts, made at the first call, says nothing to its users.
 warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
@@ -50,6 +53,13 @@ litellm.module_level_aclient = _ClientOfTheLoop()
 # For a model that is not in its table litellm asks Ollama about it, several times a call: in the event loop without
 # giving way, at OLLAMA_API_BASE instead of the call's address, and with the environment's key.
 OllamaModelInfo.get_model_info = lambda *arguments, **named: None
+# OpenAI knows the role, which litellm leaves as it is only for some of the models.
+for _config in (OpenAIGPT5Config, OpenAIGPTAudioConfig, OpenAIUnknownModelConfig):
+    _config.translate_developer_role_to_system_role = lambda self, messages: messages
+_translate = OpenAIGPTConfig.translate_developer_role_to_system_role
+OpenAIGPTConfig.translate_developer_role_to_system_role = lambda self, messages: (
+    messages if type(self) is OpenAIGPTConfig else _translate(self, messages)
+)
 
 from las_langchain.transports.litellm.transport import LiteLLMTransport  # noqa: E402 - when litellm is set up
 from las_langchain.transports.litellm.worker import install_worker  # noqa: E402

@@ -144,12 +144,14 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     headers = getattr(error, "litellm_response_headers", None) or {}
     translated = kind(
         _text(error, kind, target),
-        param=_if_text(getattr(error, "param", None), target),
+        param=_if_text(getattr(error, "param", None) or _said(error).get("param"), target),
         code=_code(error, kind, target),
         provider=target.provider,
         status_code=status,
         retry_after=_retry_after(headers, str(error)),
     )
+    if (said := _said_type(error)) is not None:
+        translated.type = said
     # What litellm's users read from its exceptions.
     translated.__dict__.update(llm_provider=target.provider, model=target.model)
     return translated
@@ -208,6 +210,8 @@ _APPENDED = (" Original exception: ", " To drop these, set ", " Traceback (most 
 # Of a header's value that a provider repeats in its error; shorter ones are words.
 _SECRET_LENGTH = 8
 _SECRET = re.compile(r"key|secret|token|password|credential")
+_DEEPEST_CAUSE = 6
+_TYPE = re.compile(r"[a-z_]{1,64}")
 _TOO_LONG = errors.ContextWindowExceededError.code
 _TIMED_OUT = re.compile(r"timed out|timeout on reading", re.IGNORECASE)
 _PREFIXES = re.compile(
@@ -324,8 +328,26 @@ def _code(error: Exception, kind: type[errors.LASError], target: Target) -> str 
 
 
 def _said_code(error: Exception) -> Any:
-    body = getattr(error, "body", None)
-    return body.get("code") if isinstance(body, dict) else getattr(error, "code", None)
+    return _said(error).get("code", getattr(error, "code", None))
+
+
+def _said(error: Exception) -> Json:
+    """The error that the provider answered with, by litellm's or by what that was made of; empty if it has no body."""
+    cause: BaseException | None = error
+    for _ in range(_DEEPEST_CAUSE):
+        body, status = getattr(cause, "body", None), getattr(cause, "status_code", None)
+        # Behind them there may be an error that the caller was handling.
+        if isinstance(body, dict) and (cause is error or status == getattr(error, "status_code", None)):
+            return body
+        cause = cause.__context__ if cause is not None else None
+    return {}
+
+
+def _said_type(error: Exception) -> str | None:
+    """OpenAI's ``error.type``, if the provider answers in its way."""
+    body = _said(error)
+    kind = body.get("type") if "code" in body else None
+    return kind if isinstance(kind, str) and _TYPE.fullmatch(kind) else None
 
 
 def _if_text(value: Any, target: Target) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from typing import Any
+from urllib.parse import urlsplit
 
 import litellm
 from litellm.llms.openai_like.json_loader import JSONProviderRegistry
+from litellm.main import responses_api_bridge_check
 
 from las_langchain import errors
-from las_langchain.providers import CHAT_FIELDS, PROVIDERS, Target, variable_prefix
+from las_langchain.fields import CHAT_FIELDS, OLLAMA_FIELDS
+from las_langchain.providers import PROVIDERS, Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.checks import check_messages
 
@@ -27,6 +30,9 @@ _JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence
 # Who calls; litellm would name itself.
 _SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
 _TAKE_METADATA = frozenset({"openai", "azure"})
+_ANTHROPICS_OWN = frozenset("cache_control container context_management inference_geo output_config speed".split())
+# What litellm has to see of a request to OpenAI: it translates these, or needs them itself.
+_SEEN = frozenset("messages tools max_tokens stream_options thinking extra_body extra_headers".split())
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
 # For the others litellm forgets the headers of an embeddings request.
@@ -46,6 +52,8 @@ def chat_arguments(target: Target, body: Json) -> Json:
     refuse_unknown(body, CHAT_FIELDS, target)
     check_messages(body.get("messages"))
     arguments = {key: value for key, value in body.items() if value is not None}
+    if arguments.get("extra_body"):
+        arguments["extra_body"] = dict(arguments["extra_body"])
     # litellm takes `metadata` for its own, writes into it, and sends nothing of it.
     metadata = arguments.pop("metadata", None)
     if metadata is not None and target.provider in _TAKE_METADATA:
@@ -54,16 +62,65 @@ def chat_arguments(target: Target, body: Json) -> Json:
         # Anthropic has no JSON mode, and litellm leaves the wish out.
         del arguments["response_format"]
         arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
-    if target.provider == "ollama" and isinstance(arguments.get("stop"), str):
-        # Ollama takes only lists.
-        arguments["stop"] = [arguments["stop"]]
+    if target.provider == "anthropic" and "extra_body" in arguments:
+        arguments |= _anthropics_own(arguments.pop("extra_body"))
+    if target.provider == "ollama":
+        arguments = _for_ollama(arguments)
+    elif target.litellm_model.startswith("hosted_vllm/"):
+        _rename(arguments.get("extra_body") or {}, "repeat_penalty", "repetition_penalty")
     if "tools" in arguments:
         # litellm takes fields out of the schemas for vLLM and Hugging Face.
         arguments["tools"] = copy.deepcopy(arguments["tools"])
         # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
         arguments["_skip_mcp_handler"] = True
     _check_images(target, arguments["messages"])
+    if target.provider == "openai" and not _is_translated(target, arguments):
+        arguments = _as_it_is(arguments)
     return {**arguments, **_own_arguments(target, arguments), **call_arguments(target), "model": target.litellm_model}
+
+
+def _for_ollama(arguments: Json) -> Json:
+    """*arguments* with Ollama's own fields where litellm puts them among its options, or beside these."""
+    extra = dict(arguments.pop("extra_body", None) or {})
+    _rename(extra, "repetition_penalty", "repeat_penalty")
+    own = {name: extra.pop(name) for name in OLLAMA_FIELDS & extra.keys()}
+    stop = arguments.get("stop")
+    # It takes only lists.
+    listed = {"stop": [stop]} if isinstance(stop, str) else {}
+    return {**arguments, **listed, **own, **({"extra_body": extra} if extra else {})}
+
+
+def _rename(fields: Json, name: str, theirs: str) -> None:
+    if name in fields:
+        value = fields.pop(name)
+        fields.setdefault(theirs, value)
+
+
+def _is_translated(target: Target, arguments: Json) -> bool:
+    """Whether litellm makes another request of one to OpenAI: for another endpoint, or without what it would refuse."""
+    if litellm.drop_params or target.options.get("drop_params"):
+        return True
+    # Other servers at an address of their own may have no other endpoint.
+    effort = arguments.get("reasoning_effort") if _is_openais(target.api_base) else None
+    info, _ = responses_api_bridge_check(
+        target.model, "openai", tools=arguments.get("tools"), reasoning_effort=effort, api_base=target.api_base
+    )
+    return bool(info.get("mode") == "responses")
+
+
+def _is_openais(address: str | None) -> bool:
+    host = urlsplit(address).hostname if address else "openai.com"
+    return host is not None and (host == "openai.com" or host.endswith(".openai.com"))
+
+
+def _as_it_is(arguments: Json) -> Json:
+    """*arguments*, those that litellm would refuse, rename or leave out for some models put where it does not look.
+
+    What a model takes is for OpenAI, or whoever else is at the address, to say.
+    """
+    seen = {name: value for name, value in arguments.items() if name in _SEEN or name.startswith("_")}
+    own = {name: value for name, value in arguments.items() if name not in seen}
+    return {**seen, "extra_body": {**own, **(arguments.get("extra_body") or {})}}
 
 
 def embedding_arguments(target: Target, body: Json) -> Json:
@@ -100,6 +157,19 @@ def _own_arguments(target: Target, arguments: Json) -> Json:
         # litellm refuses it for models that its price list does not know.
         return {"allowed_openai_params": ["tool_choice"]}
     return {}
+
+
+def _anthropics_own(extra: Json) -> Json:
+    """Anthropic's own fields, of which litellm sends those that it gets as arguments; the object itself is refused.
+
+    Raises:
+        BadRequestError: one is none of those, and might be litellm's own.
+    """
+    for name in extra:
+        if name not in _ANTHROPICS_OWN:
+            hint = nearest(name, _ANTHROPICS_OWN)
+            raise errors.BadRequestError(f"extra_body.{name}: not a field of Anthropic's{hint}", param="extra_body")
+    return extra
 
 
 def _check_images(target: Target, messages: list[Json]) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import litellm
+
+from las_langchain.providers import Target
 
 Json = dict[str, Any]
 
 # Keys of a delta that litellm's wrapper does not pass on.
 _LOST = ("refusal", "images", "role")
+# Where a chunk of a chat, or of a completion, has its words.
+_SAID = ("delta", "text")
 
 
 class Tap:
@@ -24,6 +30,10 @@ class Tap:
         stream: litellm's stream; its ``completion_stream`` is replaced by this.
         whole_calls: whether calls of tools come each in one piece; they are numbered anew then, since litellm begins at
             0 with every chunk of Ollama's.
+
+    Attributes:
+        ended: whether the provider has said why its answer ends, where litellm does not look.
+        exhausted: whether the provider's stream has ended.
     """
 
     def __init__(self, stream: Any, *, whole_calls: bool = False) -> None:
@@ -32,7 +42,8 @@ class Tap:
         self._whole_calls = whole_calls
         self._calls = itertools.count()
         self._id: str | None = None
-        self.ended = False
+        self.ended = self.exhausted = False
+        self._finishes: dict[int, str | None] = {}
         self._chunks: AsyncIterator[Any] | None = None
         self._lost: list[Json] = []
         stream.completion_stream = self
@@ -46,14 +57,29 @@ class Tap:
                 # litellm asks Gemini, and a few others, only when the first chunk is wanted.
                 self._upstream = self._watched(await self._open(client=litellm.module_level_aclient))
             self._chunks = aiter(self._upstream)
-        chunk = await anext(self._chunks)
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self.exhausted = True
+            raise
         if getattr(chunk, "id", None):
             # Ollama's have none, so litellm gives each another.
             self._id = chunk.id = self._id or chunk.id
         if self._whole_calls:
             self._number(chunk)
         self._lost += _lost(chunk)
+        self._note_finishes(chunk)
         return chunk
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether one of several answers has begun and not ended."""
+        return len(self._finishes) > 1 and not all(self._finishes.values())
+
+    def _note_finishes(self, chunk: Any) -> None:
+        for choice in getattr(chunk, "choices", None) or ():
+            index = getattr(choice, "index", 0) or 0
+            self._finishes[index] = getattr(choice, "finish_reason", None) or self._finishes.get(index)
 
     def _watched(self, upstream: Any) -> Any:
         """*upstream*, whose own word on its end is noted: litellm makes up a "stop" for every chunk of Gemini's."""
@@ -82,6 +108,11 @@ class Tap:
     def take(self, chunk: Json) -> list[Json]:
         """What was dropped since the last call, as chunks like *chunk*; those that it passed on after all left out."""
         lost, self._lost = self._lost, []
+        if len(self._finishes) > 1:
+            for choice in chunk["choices"]:
+                if choice.get("finish_reason"):
+                    # litellm takes the end of any answer for that of the first.
+                    choice["finish_reason"] = self._finishes.get(choice["index"]) or choice["finish_reason"]
         if not lost:
             return []
         passed = {(choice["index"], key) for choice in chunk["choices"] for key in choice.get("delta", ())}
@@ -146,3 +177,45 @@ class Order:
 
 def _says(choice: Json) -> bool:
     return choice["delta"] not in ({}, {"content": ""}) or bool(choice.get("finish_reason") or choice.get("logprobs"))
+
+
+class Clock:
+    """How long a stream is waited for: for its beginning, and then from each piece of the answer to the next.
+
+    litellm's own timeouts are per read, so a server that only sends headers, pings or empty chunks would hold the call
+    for ever.
+
+    Args:
+        target: says how long.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._between = target.stream_timeout
+        self._time = asyncio.get_running_loop().time
+        self._due = self._time() + target.timeout
+
+    def patience(self) -> asyncio.Timeout:
+        """What is waited in, at most until the next piece is due."""
+        return asyncio.timeout_at(self._due)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Do not count what its reader does meanwhile."""
+        since = self._time()
+        yield
+        self._due += self._time() - since
+
+    def heard(self, chunk: Json) -> None:
+        """Begin to wait for the next piece, if *chunk* has one."""
+        if any(
+            choice.get("finish_reason") or not _is_empty([choice.get(name) for name in _SAID])
+            for choice in chunk["choices"]
+        ):
+            self._due = self._time() + self._between
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether there is no word in *value*, a delta or a part of one."""
+    if isinstance(value, dict):
+        return all(_is_empty(item) for name, item in value.items() if name not in ("index", "type"))
+    return all(map(_is_empty, value)) if isinstance(value, list) else value in (None, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any
 
 import litellm
@@ -14,9 +15,10 @@ from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
 from las_langchain.transports.litellm.audio import speak, transcribe
 from las_langchain.transports.litellm.callbacks import Callbacks
+from las_langchain.transports.litellm.completions import complete_text, stream_text
 from las_langchain.transports.litellm.failures import explained, translated
 from las_langchain.transports.litellm.requests import chat_arguments, embedding_arguments
-from las_langchain.transports.litellm.streams import Order, Tap
+from las_langchain.transports.litellm.streams import Clock, Order, Tap
 from las_langchain.transports.litellm.worker import hand_over
 
 Json = dict[str, Any]
@@ -40,27 +42,42 @@ class LiteLLMTransport:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
         with translated(target, body):
-            async with asyncio.timeout(target.timeout):
+            clock = Clock(target)
+            async with clock.patience():
                 stream = await litellm.acompletion(**chat_arguments(target, body), stream=True)
             hand_over(stream.logging_obj)
             tap, order = Tap(stream, whole_calls=target.provider == "ollama"), Order()
             try:
-                limit = target.timeout
                 while True:
-                    # litellm's own timeout is per read, so a server that only sends pings would hold the call for ever.
-                    async with asyncio.timeout(limit):
+                    async with clock.patience():
                         chunk = await anext(stream, None)
                     if chunk is None:
                         break
-                    limit = target.stream_timeout
                     cleaned = clean_chunk(chunk.model_dump())
-                    for lost in tap.take(cleaned):
-                        yield lost
-                    if restored := order.restore(cleaned):
-                        yield restored
+                    _check_end(cleaned, stream, tap)
+                    for said in (*tap.take(cleaned), order.restore(cleaned)):
+                        if said is not None:
+                            with clock.stopped():
+                                yield said
+                            clock.heard(said)
                 _check_whole(stream, tap)
             finally:
                 await stream.aclose()
+
+    async def acomplete_text(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target, body), explained():
+            async with asyncio.timeout(target.timeout):
+                return await complete_text(target, body)
+
+    async def astream_text(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target, body), explained():
+            async with aclosing(stream_text(target, body)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
@@ -110,7 +127,13 @@ class LiteLLMTransport:
         )
 
 
+def _check_end(chunk: Json, stream: Any, tap: Tap) -> None:
+    """Check that the end which *chunk* tells of is the provider's, not litellm's word for a stream that was cut."""
+    if any(choice.get("finish_reason") for choice in chunk["choices"]):
+        _check_whole(stream, tap)
+
+
 def _check_whole(stream: Any, tap: Tap) -> None:
     # litellm ends a stream that was cut as if the model had finished; these are the only traces.
-    if stream.received_finish_reason is None and not tap.ended:
+    if (stream.received_finish_reason is None and not tap.ended) or (tap.exhausted and tap.unfinished):
         raise errors.APIConnectionError("The stream ended before the answer was whole")

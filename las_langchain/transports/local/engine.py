@@ -94,10 +94,10 @@ class Engine:
         return any(slot["is_processing"] for slot in self._ask("GET", "/slots"))
 
     async def astream(self, body: Chunk, clock: Clock) -> AsyncGenerator[Chunk]:
-        """Yield the engine's chunks for a chat request; stopping early stops the engine.
+        """Yield the engine's chunks for a request; stopping early stops the engine.
 
         Args:
-            body: llama.cpp's request, which is OpenAI's with more fields.
+            body: llama.cpp's request, which is OpenAI's with more fields: for a chat, or, with a prompt, a completion.
             clock: how long to wait for each chunk.
 
         Raises:
@@ -136,6 +136,10 @@ class Engine:
         tokens: list[int] = self._ask("POST", "/tokenize", {"content": text, "add_special": True})["tokens"]
         return tokens
 
+    def text_of(self, tokens: list[int]) -> str:
+        """The text that *tokens* stand for."""
+        return str(self._ask("POST", "/detokenize", {"tokens": tokens})["content"])
+
     def render(self, messages: list[dict[str, Any]]) -> str:
         """The prompt that the model's template makes of *messages*."""
         return str(self._ask("POST", "/apply-template", {"messages": messages})["prompt"])
@@ -172,7 +176,8 @@ class Engine:
                 param="n",
                 provider="local",
             )
-        run = Run(self._server.handle_chat_completions, body, self._slots, emit, _engine_error)
+        call = self._server.handle_completions if "prompt" in body else self._server.handle_chat_completions
+        run = Run(call, body, self._slots, emit, _engine_error)
         self._runs.add(run)
         run.start()
         return run

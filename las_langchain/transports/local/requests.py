@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,13 +16,17 @@ Json = dict[str, Any]
 ENGINE_FIELDS = frozenset(
     "temperature top_p top_k min_p typical_p stop seed max_tokens n logprobs top_logprobs logit_bias response_format "
     "presence_penalty frequency_penalty repeat_penalty repeat_last_n mirostat mirostat_tau mirostat_eta "
-    "chat_template_kwargs ignore_eos xtc_probability xtc_threshold dry_multiplier dry_base".split()
+    "chat_template_kwargs ignore_eos top_n_sigma xtc_probability xtc_threshold dry_multiplier dry_base "
+    "dry_allowed_length".split()
 )
 # Other servers' names for the same thing.
 ALIASES = {"max_completion_tokens": "max_tokens", "repetition_penalty": "repeat_penalty"}
+# vLLM's field for the schema of an answer.
+GUIDED = "guided_json"
 # About the caller, not about the answer.
 LABELS = frozenset(
-    "user metadata store service_tier stream_options safety_identifier prompt_cache_key extra_headers".split()
+    "user metadata store service_tier stream_options safety_identifier prompt_cache_key prompt_cache_options "
+    "prompt_cache_retention extra_headers".split()
 )
 # Handled by the tool router.
 TOOL_FIELDS = frozenset("tools tool_choice parallel_tool_calls".split())
@@ -49,7 +54,7 @@ def engine_body(body: Json, *, native_tools: bool) -> Json:
     Raises:
         BadRequestError: a field is unknown or unsupported; ``param`` names it.
     """
-    known = ENGINE_FIELDS | ALIASES.keys() | (TOOL_FIELDS if native_tools else frozenset())
+    known = ENGINE_FIELDS | ALIASES.keys() | {GUIDED} | (TOOL_FIELDS if native_tools else frozenset())
     result: Json = {"messages": body["messages"]}
     for name, value in {**body, **_extra(body)}.items():
         if value is None or name in LABELS or name in ("messages", "extra_body"):
@@ -59,10 +64,12 @@ def engine_body(body: Json, *, native_tools: bool) -> Json:
                 f"The local model does not know the parameter {name!r}{nearest(name, known)}", param=name
             )
         result[ALIASES.get(name, name)] = value
+    if (schema := result.pop(GUIDED, None)) is not None:
+        result["response_format"] = _guided(schema)
     if "response_format" in result:
         result["response_format"] = _response_format(result["response_format"])
     if "stop" in result:
-        _check_stop(result["stop"])
+        check_stop(result["stop"])
     return result
 
 
@@ -92,11 +99,28 @@ def _response_format(wanted: Any) -> Json:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
+def _guided(schema: Any) -> Json:
+    """vLLM's ``guided_json`` as OpenAI's ``response_format``."""
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(schema)
+        except (ValueError, RecursionError):
+            schema = None
+    if not isinstance(schema, dict):
+        raise BadRequestError("guided_json: expected a JSON schema, an object", param=GUIDED)
+    return {"type": "json_schema", "json_schema": {"schema": schema}}
+
+
 def _wrong_format(what: str) -> BadRequestError:
     return BadRequestError(f"response_format: {what}", param="response_format")
 
 
-def _check_stop(stop: Any) -> None:
+def check_stop(stop: Any) -> None:
+    """Check that *stop* is what the engine takes.
+
+    Raises:
+        BadRequestError: it is not.
+    """
     texts = [stop] if isinstance(stop, str) else stop
     if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
         raise BadRequestError("stop: expected a text or a list of texts, none of them empty", param="stop")

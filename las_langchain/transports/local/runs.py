@@ -184,8 +184,11 @@ class Run(threading.Thread):
             self._deliver(self._failure(error))
         self._deliver(None)
 
-    def _on_chunk(self, chunk: Chunk) -> bool:
+    def _on_chunk(self, chunk: Chunk | None) -> bool:
         """Called by the engine; True stops it. It swallows exceptions, so none may leave."""
+        if not chunk:
+            # There is nothing yet of the first of several answers.
+            return self._cancelled
         if "error" in chunk:
             self._deliver(self._failure(chunk["error"]))
         elif "prompt_progress" not in chunk:

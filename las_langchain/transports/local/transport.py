@@ -15,10 +15,12 @@ from typing import Any
 from las_langchain.errors import BadRequestError, ContextWindowExceededError, ModelNotFoundError
 from las_langchain.providers import Target
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
+from las_langchain.texts import joined_text
 from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.checks import check_messages
 from las_langchain.transports.local import requests, tools
 from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
+from las_langchain.transports.local.completions import TextCompletion
 from las_langchain.transports.local.engine import Engine, EngineConfig, get_engine
 from las_langchain.transports.local.runs import Clock
 from las_langchain.transports.local.weights import CHAT, EMBEDDINGS, installed_path
@@ -60,6 +62,14 @@ class LocalTransport:
         """See :class:`~las_langchain.transports.Transport`."""
         return self._astream(target, body, Clock(target.timeout, target.stream_timeout))
 
+    async def acomplete_text(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return joined_text([chunk async for chunk in self._astream_text(target, body, Clock(target.timeout))])
+
+    def astream_text(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return self._astream_text(target, body, Clock(target.timeout, target.stream_timeout))
+
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`; cancelled between two batches.
 
@@ -91,6 +101,22 @@ class LocalTransport:
                         clock.heard()
         for piece in answer.end():
             yield piece
+
+    async def _astream_text(self, target: Target, body: Json, clock: Clock) -> AsyncGenerator[Json]:
+        answer = TextCompletion(target.id, body)
+        engine = await asyncio.to_thread(get_engine, self._chat_config(target.id))
+        for place, prompt in enumerate(answer.prompts):
+            said = prompt if isinstance(prompt, str) else ""
+            if body.get("echo") and not isinstance(prompt, str):
+                said = await asyncio.to_thread(engine.text_of, prompt)
+            for piece in answer.echo(place, said):
+                yield piece
+            async with contextlib.aclosing(engine.astream(answer.body(prompt), clock)) as chunks:
+                async for chunk in chunks:
+                    for piece in answer.feed(place, chunk):
+                        yield piece
+                        clock.heard()
+        yield answer.end()
 
     def _prepare(self, target: Target, body: Json, clock: Clock) -> tuple[Engine, TextAnswer]:
         """Load the model and decide how to answer: in words, or with tool calls."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from las_langchain import LASEmbeddings
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError
 from las_langchain.service import SHARED
 from las_langchain.settings import load_settings
+from tests import warm
 from tests.chains.documents.conftest import MODEL
 from tests.chains.documents.files import pdf_of
 from tests.fake_openai import FakeOpenAI, Reply
@@ -271,14 +271,15 @@ def notes(tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_python")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)], ids=["kill", "ctrl-c"])
 def test_an_interruption_keeps_what_is_stored_and_the_next_run_goes_on(notes: Path, number: int, code: int) -> None:
     store, total = DocumentStore.of(load_settings()), 4 * BLOCK
-    command = [sys.executable, "-m", "servers", "ingest", str(notes)]
+    command = warm.command("-m", "servers", "ingest", str(notes))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (store.file.exists() and store.sources()):
             time.sleep(0.02)
-        process.send_signal(number)
+        os.kill(warm.pid(process), number)
         said = process.communicate(timeout=30)
     assert (process.returncode, said) == (code, ("", ""))
 

@@ -71,7 +71,7 @@ async def test_it_answers_under_its_own_name_and_calls_tools_natively(tool_model
     parameters = {"type": "object", "properties": {"city": {"enum": ["Tokyo", "Rome"]}}, "required": ["city"]}
     tool = {"type": "function", "function": {"name": "get_weather", "description": "Weather", "parameters": parameters}}
     messages = [{"role": "user", "content": "What's the weather in Tokyo?"}]
-    body = {"messages": messages, "tools": [tool], "tool_choice": "required", "temperature": 0, "max_tokens": 200}
+    body = {"messages": messages, "tools": [tool], "tool_choice": "required", "temperature": 0, "max_tokens": 40}
     # With turns to imitate even this small model calls by itself.
     turns = [*_turn("Weather in Rome?", "Rome", "rainy"), *_turn("Weather in Tokyo?", "Tokyo", "dry")]
     for choice in ("auto", "required", {"type": "function", "function": {"name": "get_weather"}}):
@@ -104,7 +104,7 @@ async def test_a_native_call_that_does_not_hold_is_never_passed_on(tool_model: P
     turns = [*_turn("Weather in Rome?", "Rome", "rainy"), *_turn("Weather in Tokyo?", "Tokyo", "dry")]
     messages = [*turns, {"role": "user", "content": "Weather in Rome?"}]
     for choice in ("auto", "required"):
-        body = {"messages": messages, "tools": [tool], "tool_choice": choice, "temperature": 0, "max_tokens": 60}
+        body = {"messages": messages, "tools": [tool], "tool_choice": choice, "temperature": 0, "max_tokens": 40}
         try:
             calls = transport.complete(target, body)["choices"][0]["message"].get("tool_calls", [])
         except errors.BadRequestError:
