@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from servers.schemas import CHECKED, DEFAULT_MODEL, MODEL, Count, Metadata, ModelName, Number
+from servers.extra_schemas import Number
+from servers.schemas import CHECKED, DEFAULT_MODEL, MODEL, Count, Metadata, ModelName
 
 Json = dict[str, Any]
 ID = r"^[A-Za-z0-9_.:-]{1,256}$"
