@@ -62,7 +62,7 @@ def test_create(client: Anthropic, upstream: FakeOpenAI) -> None:
     hot: Any = {"extra_body": {"temperature": 0.5}}
     answer = client.messages.create(model=MODEL, messages=HELLO, system="Be brief.", **hot, **SIZE)
     assert (answer.type, answer.role, texts(answer)) == ("message", "assistant", "Echo: hello")
-    assert (answer.stop_reason, answer.model) == ("end_turn", MODEL)
+    assert (answer.stop_reason, answer.model) == ("end_turn", "gpt-4o-2024-08-06")
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (10, 5)
     assert upstream.last.body["messages"][0] == {"role": "system", "content": "Be brief."}
     assert upstream.last.body["temperature"] == 0.5

@@ -40,8 +40,10 @@ ADDED: Mapping[str, frozenset[str]] = {
     "ChatCompletionMessage": frozenset({"reasoning_content"}),
     "ChoiceDelta": frozenset({"reasoning_content"}),
     "Model": frozenset({"name", "description"}),
+    # OpenAI's have it, though the package does not know it.
+    "Response": frozenset({"store"}),
 }
-"""The documented fields that OpenAI's answers do not have."""
+"""The documented fields that the package does not know."""
 TOOLS = [{"type": "function", "function": WEATHER_TOOL}]
 SCHEMA = {
     "type": "object",
