@@ -9,7 +9,7 @@ from typing import Any
 from servers.responses.custom_inputs import custom_input
 from servers.responses.ids import item_id, new_id
 from servers.responses.items import sealed
-from servers.responses.requests import SEALED_THOUGHTS, Reading
+from servers.responses.requests import Reading, Thoughts
 from servers.responses.schemas import ResponseRequest
 from servers.responses.tools import Tools
 
@@ -44,7 +44,7 @@ def response_shell(read: Reading, asked: ResponseRequest) -> Json:
         "previous_response_id": asked.previous_response_id,
         "prompt_cache_key": asked.prompt_cache_key,
         "prompt_cache_retention": asked.prompt_cache_retention,
-        "reasoning": {"effort": read.reasoning.get("effort"), "summary": read.reasoning.get("summary")},
+        "reasoning": {"effort": read.reasoning.get("effort"), "summary": read.summary},
         "safety_identifier": asked.safety_identifier,
         "service_tier": asked.service_tier or "auto",
         "store": asked.store is not False,
@@ -74,7 +74,7 @@ def with_answer(shell: Json, read: Reading, answer: Json) -> Json:
         answer: a ``chat.completion``.
     """
     choice = answer["choices"][0]
-    output = output_of(choice, read.tools, seals=read.includes(SEALED_THOUGHTS))
+    output = output_of(choice, read.tools, read.thoughts)
     told = {"model": answer.get("model"), "service_tier": answer.get("service_tier")}
     return finished({**shell, **_given(told)}, output, choice.get("finish_reason"), answer.get("usage"))
 
@@ -103,12 +103,12 @@ def is_cut(finish_reason: str | None) -> bool:
     return finish_reason in _CUT
 
 
-def output_of(choice: Json, tools: Tools, *, seals: bool) -> list[Json]:
+def output_of(choice: Json, tools: Tools, told: Thoughts) -> list[Json]:
     """The items of which a chat's *choice* consists: what it thinks, says and calls."""
     message = choice["message"]
     output = []
     if thoughts := message.get("reasoning_content"):
-        output.append(reasoning_item(str(thoughts), seals=seals))
+        output.append(reasoning_item(str(thoughts), told))
     logprobs = (choice.get("logprobs") or {}).get("content")
     notes = message.get("annotations") or ()
     content: list[Json] = []
@@ -125,11 +125,16 @@ def output_of(choice: Json, tools: Tools, *, seals: bool) -> list[Json]:
     return [*output, *(call_item(call, tools) for call in calls)]
 
 
-def reasoning_item(text: str, *, seals: bool) -> Json:
+def reasoning_item(text: str, told: Thoughts) -> Json:
     """What a model thought, as an item."""
-    item: Json = {"id": item_id("reasoning"), "type": "reasoning", "summary": [], "status": "completed"}
-    content = [{"type": "reasoning_text", "text": text}]
-    return {**item, "content": content, "encrypted_content": sealed(text) if seals else None}
+    return {"id": item_id("reasoning"), "type": "reasoning", "status": "completed", **reasoning_fields(text, told)}
+
+
+def reasoning_fields(text: str, told: Thoughts) -> Json:
+    """Where in an item it stands what a model thought."""
+    part = {"type": "summary_text" if told.in_summary else "reasoning_text", "text": text}
+    summary, content = ([part], []) if told.in_summary else ([], [part])
+    return {"summary": summary, "content": content, "encrypted_content": sealed(text) if told.sealed else None}
 
 
 def message_item(content: Sequence[Json]) -> Json:

@@ -53,8 +53,7 @@ def _checked(given: Any, where: str) -> Json:
     if kind is None:
         place = f"{where}.type"
         raise BadRequestError(f"Missing required parameter: {place}", param=place, code="missing_required_parameter")
-    if kind not in _CHECKS:
-        one_of(kind, tuple(_CHECKS), f"{where}.type")
+    kind = one_of(kind, tuple(_CHECKS), f"{where}.type")
     an_object(item, where, _FIELDS[kind])
     if item.get("id") is not None and not re.fullmatch(ID, a_text(item, "id", where)):
         raise wrong(f"{where}.id", "expected at most 256 letters, digits and any of _ . : -")

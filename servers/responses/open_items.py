@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from servers.responses.answers import call_item, citation, message_item, reasoning_item, text_part
+from servers.responses.answers import call_item, citation, message_item, reasoning_fields, reasoning_item, text_part
 from servers.responses.custom_inputs import InputReader, custom_input
-from servers.responses.items import sealed
+from servers.responses.requests import Thoughts
 from servers.responses.tools import Tools
 
 Json = dict[str, Any]
@@ -69,28 +69,40 @@ class OpenItem:
 class OpenReasoning(OpenItem):
     """What a model thinks."""
 
-    def __init__(self, emit: Emit, *, seals: bool) -> None:
-        super().__init__(emit, {**reasoning_item("", seals=False), "content": []})
-        self._seals = seals
+    def __init__(self, emit: Emit, told: Thoughts) -> None:
+        begun = {**reasoning_item("", told), "summary": [], "content": [], "encrypted_content": None}
+        super().__init__(emit, begun)
+        self._told = told
         self._texts: list[str] = []
         self.begin()
-        self._emit("content_part.added", content_index=0, part={"type": "reasoning_text", "text": ""})
+        self._emit_part("added", "")
 
     def text(self, piece: str) -> None:
         """Add to it."""
         self._texts.append(piece)
-        self._emit("reasoning_text.delta", content_index=0, delta=piece)
+        self._emit_text("delta", delta=piece)
 
     def so_far(self) -> Json:
         """See :class:`OpenItem`."""
-        text = "".join(self._texts)
-        content = [{"type": "reasoning_text", "text": text}]
-        return {**self.item, "content": content, "encrypted_content": sealed(text) if self._seals else None}
+        return {**self.item, **reasoning_fields("".join(self._texts), self._told)}
 
     def _finish(self) -> None:
-        (part,) = self.item["content"]
-        self._emit("reasoning_text.done", content_index=0, text=part["text"])
-        self._emit("content_part.done", content_index=0, part=part)
+        text = "".join(self._texts)
+        self._emit_text("done", text=text)
+        self._emit_part("done", text)
+
+    def _emit_text(self, what: str, **fields: Any) -> None:
+        if self._told.in_summary:
+            self._emit(f"reasoning_summary_text.{what}", summary_index=0, **fields)
+        else:
+            self._emit(f"reasoning_text.{what}", content_index=0, **fields)
+
+    def _emit_part(self, what: str, text: str) -> None:
+        if self._told.in_summary:
+            part = {"type": "summary_text", "text": text}
+            self._emit(f"reasoning_summary_part.{what}", summary_index=0, part=part)
+        else:
+            self._emit(f"content_part.{what}", content_index=0, part={"type": "reasoning_text", "text": text})
 
 
 class OpenMessage(OpenItem):

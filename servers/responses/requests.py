@@ -41,6 +41,20 @@ _OURS = {
 
 
 @dataclass(frozen=True)
+class Thoughts:
+    """How a client is told of what the model thinks.
+
+    Attributes:
+        in_summary: whether all of it stands in the summary, which is all that clients show that ask for one; else it
+            is the content.
+        sealed: whether it is there once more, for clients that keep it unread.
+    """
+
+    in_summary: bool
+    sealed: bool
+
+
+@dataclass(frozen=True)
 class Reading:
     """What is read of a request, once it is known to be well-formed.
 
@@ -59,6 +73,17 @@ class Reading:
     def includes(self, what: str) -> bool:
         """Whether the client wants to be told of *what*."""
         return isinstance(self.asked, ResponseRequest) and what in (self.asked.include or ())
+
+    @property
+    def summary(self) -> str | None:
+        """Which summary of its reasoning the client wants."""
+        wanted = self.reasoning.get("summary") or self.reasoning.get("generate_summary")
+        return None if wanted == "none" else wanted
+
+    @property
+    def thoughts(self) -> Thoughts:
+        """How the client is told of what the model thinks."""
+        return Thoughts(in_summary=self.summary is not None, sealed=self.includes(SEALED_THOUGHTS))
 
 
 def reading_of(asked: ContextFields) -> Reading:

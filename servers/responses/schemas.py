@@ -34,7 +34,9 @@ class ContextFields(BaseModel):
     )
     parallel_tool_calls: StrictBool | None = Field(None, description="Whether several tools may be called at once")
     text: Json | None = Field(None, description="format: text, json_object or json_schema; verbosity")
-    reasoning: Json | None = Field(None, description="effort: how long to reason, such as low, medium or high")
+    reasoning: Json | None = Field(
+        None, description="effort: how long to reason, such as low; summary: thoughts come as a summary"
+    )
     truncation: Literal["auto", "disabled"] | None = Field(
         None, description="auto: what is too long for the model loses its oldest items; disabled: it is refused"
     )

@@ -11,7 +11,7 @@ from las_langchain.errors import BadRequestError, LASError, RateLimitError
 from servers.errors import known
 from servers.responses.answers import finished, is_cut, logprobs_of
 from servers.responses.open_items import Emit, OpenCall, OpenItem, OpenMessage, OpenReasoning
-from servers.responses.requests import SEALED_THOUGHTS, Reading
+from servers.responses.requests import Reading
 
 Json = dict[str, Any]
 Item = TypeVar("Item", bound=OpenItem)
@@ -33,7 +33,7 @@ class ResponseEvents:
 
     def __init__(self, shell: Json, read: Reading) -> None:
         self.response = shell
-        self._tools, self._seals = read.tools, read.includes(SEALED_THOUGHTS)
+        self._tools, self._thoughts = read.tools, read.thoughts
         self._queue: list[Json] = []
         self._number = 0
         self._begun = False
@@ -110,7 +110,7 @@ class ResponseEvents:
     def _thought(self) -> OpenReasoning:
         if not isinstance(self._speaking, OpenReasoning):
             self._stop_speaking()
-            self._speaking = self._opened(OpenReasoning(self._adder(), seals=self._seals))
+            self._speaking = self._opened(OpenReasoning(self._adder(), self._thoughts))
         return self._speaking
 
     def _said(self) -> OpenMessage:

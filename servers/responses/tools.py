@@ -111,7 +111,7 @@ def _kind(tool: Any, where: str) -> str:
     kind = an_object(tool, where).get("type")
     if isinstance(kind, str) and kind in BUILT_IN and kind not in OFFERED:
         raise _built_in(kind, where)
-    return kind if kind in OFFERED else one_of(kind, tuple(_FIELDS), f"{where}.type")
+    return kind if isinstance(kind, str) and kind in OFFERED else one_of(kind, tuple(_FIELDS), f"{where}.type")
 
 
 def _built_in(kind: str, where: str) -> Exception:

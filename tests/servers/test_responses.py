@@ -146,6 +146,36 @@ def test_everything_that_a_model_sends(http: httpx.Client, upstream: FakeOpenAI)
     assert answer["usage"] == streamed["usage"]
 
 
+def test_thoughts_as_a_summary(client: OpenAI, http: httpx.Client, upstream: FakeOpenAI) -> None:
+    """Clients that ask for one show nothing else, and send it back."""
+    reply = Reply(content="Hi", reasoning="Let me think")
+    upstream.enqueue(reply, reply)
+    answer = client.responses.create(model=REMOTE, input="hello", reasoning={"summary": "auto"})
+    assert answer.output[0].summary[0].text == "Let me think"  # type: ignore[union-attr]
+    sent = events(http, reasoning={"summary": "detailed"})
+    assert [event["delta"] for event in sent if event["type"].endswith("summary_text.delta")] == [
+        "Let",
+        " me",
+        " think",
+    ]
+    assert not [event for event in sent if "reasoning_text" in event["type"]]
+
+
+def test_langchains_own_client(server: Server, upstream: FakeOpenAI) -> None:
+    from langchain_openai import ChatOpenAI
+
+    upstream.enqueue(*[Reply(content="Hi", tool_calls=[ToolCall("f", '{"a": 1}', "c1")])] * 2)
+    model = ChatOpenAI(model=REMOTE, base_url=f"{server.url}/v1", api_key="any", use_responses_api=True)  # type: ignore[arg-type]
+    answer = model.invoke("hello")
+    *_, last = model.stream("hello")
+    pieces = list(model.stream("hello again"))
+    assert answer.text == "Hi"
+    assert answer.tool_calls[0]["args"] == {"a": 1}
+    assert answer.usage_metadata is not None
+    assert last.chunk_position == "last"  # type: ignore[union-attr]
+    assert "".join(piece.text for piece in pieces) == "Echo: hello again"
+
+
 def test_refusals(client: OpenAI, http: httpx.Client, upstream: FakeOpenAI) -> None:
     upstream.enqueue(Reply(refusal="I will not"), Reply(refusal="I will not"))
     (item,) = client.responses.create(model=REMOTE, input="hello").output

@@ -21,11 +21,11 @@ from servers.responses.items import checked_items
 from servers.responses.store import FILE, LIFE, ResponseStore
 from servers.responses.tables import ITEMS, RESPONSES
 from tests.conftest import Server
-from tests.fake_openai import FakeOpenAI
 
 pytest_plugins = ["tests.postgres"]
 
 Json = dict[str, Any]
+HELLO: Json = {"model": "local/smollm2-135m-instruct", "input": "hello", "max_output_tokens": 3}
 
 
 @pytest.fixture
@@ -140,18 +140,19 @@ def test_a_forked_child_goes_on(tmp_path: Path) -> None:
 
 
 async def test_answers_are_given_though_they_cannot_be_kept(
-    upstream: FakeOpenAI, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    (tmp_path / "models").symlink_to(data_dir / "models")
     (tmp_path / FILE).mkdir()
     transport = httpx.ASGITransport(create_app(LASSettings(data_dir=tmp_path)), raise_app_exceptions=False)
-    body: Json = {"model": "openai/gpt-4o", "input": "hello"}
+    body = HELLO
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
         answer = await client.post("/v1/responses", json=body)
         streamed = await client.post("/v1/responses", json={**body, "stream": True})
         unkept = await client.post("/v1/responses", json={**body, "store": False})
         further = await client.post("/v1/responses", json={**body, "previous_response_id": answer.json()["id"]})
     assert (answer.status_code, answer.json()["store"], answer.headers["x-las-stored"]) == (200, False, "false")
-    assert '"store":false' in streamed.text.rpartition("response.completed")[2]
+    assert '"store":false' in streamed.text.rpartition("response.incomplete")[2]
     assert (unkept.status_code, "x-las-stored" in unkept.headers) == (200, False)
     assert further.status_code == 500
     assert "The store of responses cannot be used" in further.json()["error"]["message"]
@@ -169,15 +170,15 @@ async def test_databases_that_cannot_be_used(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_no_answer_is_lost_when_the_server_is_killed(upstream: FakeOpenAI, tmp_path: Path) -> None:
+def test_no_answer_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
     database = tmp_path / "kept.sqlite3"
-    body = {"model": "openai/gpt-4o", "input": "hello"}
+    body = HELLO
     with Server(environment={"LAS_DATABASE_URL": f"sqlite:///{database}"}) as server:
         path = f"{server.url}/v1/responses"
         ids = [httpx.post(path, json=body, trust_env=False, timeout=60).json()["id"]]
         with httpx.stream("POST", path, json={**body, "stream": True}, trust_env=False, timeout=60) as answer:
             for line in answer.iter_lines():
-                if line == "event: response.completed":
+                if line == "event: response.incomplete":
                     server.process.send_signal(signal.SIGKILL)
                     break
         server.process.communicate(timeout=30)

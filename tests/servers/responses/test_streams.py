@@ -32,8 +32,8 @@ LETTERS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=6)
 TOKEN = {"token": "a", "bytes": None, "logprob": -0.5, "top_logprobs": [{"token": "b", "bytes": [98], "logprob": -1}]}
 
 
-def reading() -> Reading:
-    return reading_of(ASKED)
+def reading(summary: str | None = None) -> Reading:
+    return reading_of(ASKED.model_copy(update={"reasoning": {"summary": summary}}))
 
 
 def chunk(delta: Json, finish_reason: str | None = None, logprobs: Json | None = None) -> Json:
@@ -105,8 +105,8 @@ def merged(sent: list[Json]) -> Json:
     return {"id": "chatcmpl-1", "model": "m-1", "choices": [choice], "usage": usage}
 
 
-def told(sent: list[Json]) -> list[Json]:
-    events = ResponseEvents(response_shell(reading(), ASKED), reading())
+def told(sent: list[Json], summary: str | None = None) -> list[Json]:
+    events = ResponseEvents(response_shell(reading(summary), ASKED), reading(summary))
     lines = b"".join(encoded(events.of(one)) for one in sent) + encoded(events.end())
     return parsed((lines + encoded(events.last(events.response))).decode())
 
@@ -121,21 +121,22 @@ def by_kind(output: list[Json]) -> list[Json]:
 
 
 @settings(max_examples=40)
-@given(chunks())
-def test_events_fold_into_the_whole_answer(sent: list[Json]) -> None:
-    events = checked_events(told(sent))
+@given(chunks(), st.sampled_from([None, "auto", "none"]))
+def test_events_fold_into_the_whole_answer(sent: list[Json], summary: str | None) -> None:
+    events = checked_events(told(sent, summary))
     response = events[-1]["response"]
     assert folded(events) == response["output"]
-    whole = checked_response(with_answer(response_shell(reading(), ASKED), reading(), merged(sent)))
+    read = reading(summary)
+    whole = checked_response(with_answer(response_shell(read, ASKED), read, merged(sent)))
     in_order = by_kind(whole["output"])
     assert without_ids({**response, "output": response["output"]}) == without_ids({**whole, "output": in_order})
     assert events[-1]["type"] == f"response.{whole['status']}"
 
 
 @settings(max_examples=40)
-@given(chunks())
-def test_an_answer_can_be_sent_back(sent: list[Json]) -> None:
-    whole = with_answer(response_shell(reading(), ASKED), reading(), merged(sent))
+@given(chunks(), st.sampled_from([None, "auto"]))
+def test_an_answer_can_be_sent_back(sent: list[Json], summary: str | None) -> None:
+    whole = with_answer(response_shell(reading(summary), ASKED), reading(summary), merged(sent))
     results = [
         {"type": f"{item['type']}_output", "call_id": item["call_id"], "output": "done"}
         for item in whole["output"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 Json = dict[str, Any]
 
-_EVENTS: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+_EVENTS: dict[str, TypeAdapter[Any]] = {
+    get_args(event.model_fields["type"].annotation)[0]: TypeAdapter(event)
+    for event in get_args(get_args(ResponseStreamEvent)[0])
+}
 _RESPONSE = TypeAdapter(Response)
 
 
@@ -26,7 +29,7 @@ def checked_response(given: Json) -> Json:
 def checked_events(given: Sequence[Json]) -> list[Json]:
     """*given*, each of which OpenAI's own classes take, in one count from 0, with every item begun and ended once."""
     for event in given:
-        _EVENTS.validate_json(json.dumps(event), strict=True)
+        _EVENTS[event["type"]].validate_json(json.dumps(event), strict=True)
     assert [event["sequence_number"] for event in given] == list(range(len(given)))
     assert [event["type"] for event in given[:2]] == ["response.created", "response.in_progress"]
     for event in given:
@@ -47,6 +50,9 @@ def folded(events: Iterable[Json]) -> list[Json]:
         elif kind == "response.content_part.added":
             assert event["content_index"] == len(items[index]["content"])
             items[index]["content"].append(json.loads(json.dumps(event["part"])))
+        elif kind == "response.reasoning_summary_part.added":
+            assert event["summary_index"] == len(items[index]["summary"])
+            items[index]["summary"].append(json.loads(json.dumps(event["part"])))
         elif kind.endswith(".delta"):
             _add(items[index], event)
         elif kind == "response.output_text.annotation.added":
@@ -68,6 +74,8 @@ def _add(item: Json, event: Json) -> None:
             item["input"] += event["delta"]
         case "response.refusal.delta":
             item["content"][event["content_index"]]["refusal"] += event["delta"]
+        case "response.reasoning_summary_text.delta":
+            item["summary"][event["summary_index"]]["text"] += event["delta"]
         case _:
             part = item["content"][event["content_index"]]
             part["text"] += event["delta"]
