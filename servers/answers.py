@@ -61,8 +61,14 @@ async def _events(chunks: AsyncGenerator[Json], *, tells_usage: bool) -> AsyncGe
 
 def _shaped(chunk: Json, *, tells_usage: bool) -> Json:
     """*chunk* with the keys that OpenAI's always have."""
-    choices = [{"logprobs": None, "finish_reason": None, **choice} for choice in chunk["choices"]]
+    choices = [{"logprobs": None, "finish_reason": None, **_begun(choice)} for choice in chunk["choices"]]
     return {**({"usage": None} if tells_usage else {}), **chunk, "choices": choices}
+
+
+def _begun(choice: Json) -> Json:
+    """*choice*, which says with the role whether the answer is a refusal."""
+    delta = choice.get("delta", {})
+    return {**choice, "delta": {"refusal": None, **delta}} if "role" in delta else choice
 
 
 def event(data: Any) -> bytes:

@@ -19,6 +19,8 @@ from servers.deps import registry_of, service_of
 
 Json = dict[str, Any]
 
+_ENGINES = "timings"
+"""What the engine of the embedded models measures, which no answer of OpenAI's has."""
 CHAINS = "chains/"
 """What the names of chains begin with where they are models."""
 
@@ -75,7 +77,17 @@ async def chat_call(request: Request, model: str | None, body: Json, provider: s
         # Importing LangChain, and building a chain, take a while.
         return await in_thread(partial(_chain_call, request, model, for_chain(body)))
     target = service.target(model, provider)
-    return ModelCall(service, target, for_model(body, target, service.settings))
+    return ModelCall(service, target, for_model(_readable(body, target.provider), target, service.settings))
+
+
+def _readable(body: Json, provider: str) -> Json:
+    """*body* with results of tools that *provider* reads: OpenAI's users may send pictures and documents in them."""
+    if not any(one.get("role") == "tool" and isinstance(one.get("content"), list) for one in body["messages"]):
+        return body
+    # It imports LangChain's messages.
+    from las_langchain.messages.requests import with_readable_results
+
+    return {**body, "messages": with_readable_results(body["messages"], provider)}
 
 
 def _chain_call(request: Request, model: str, body: Json) -> ChatCall:
@@ -117,7 +129,7 @@ class ModelCall:
 
     async def complete(self) -> Json:
         """See :class:`ChatCall`."""
-        return await self._exchange.complete()
+        return _without(await self._exchange.complete(), _ENGINES)
 
     async def chunks(self) -> AsyncGenerator[Json]:
         """See :class:`ChatCall`."""
@@ -128,10 +140,14 @@ class ModelCall:
             async for chunk in chunks:
                 usage = chunk.get("usage") or usage
                 if chunk["choices"]:
-                    yield {name: value for name, value in chunk.items() if name != "usage"}
+                    yield _without(chunk, "usage")
         if usage is not None:
             cost = {} if self.cost is None else {"cost": self.cost}
-            yield {**chunk, "choices": [], "usage": {**usage, **cost}}
+            yield {**_without(chunk, _ENGINES), "choices": [], "usage": {**usage, **cost}}
+
+
+def _without(answer: Json, name: str) -> Json:
+    return {key: value for key, value in answer.items() if key != name}
 
 
 def _telling_usage(body: ModelRequest) -> ModelRequest:

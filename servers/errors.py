@@ -49,7 +49,9 @@ def error_response(path: str, error: LASError) -> Response:
     headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else {}
     if is_anthropics(path):
         return JSONResponse(error_body(error), status_of(error), {**headers, **request_headers()})
-    return JSONResponse(error.to_openai(), error.status_code, headers)
+    # OpenAI answers so what others, such as a provider, answer with 422.
+    unprocessable = error.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    return JSONResponse(error.to_openai(), HTTPStatus.BAD_REQUEST if unprocessable else error.status_code, headers)
 
 
 def log_failure(request: Request, error: LASError) -> None:

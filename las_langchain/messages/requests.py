@@ -28,6 +28,9 @@ _SAME = {"input_text": "text", "output_text": "text", "input_image": "image_url"
 # its side (searches, code) is in no other provider's language.
 _SAID = frozenset({"text", "output_text", "text-plain", "image_url"})
 
+_SHOWN = frozenset({"image_url", "input_audio", "file"})
+"""The parts that OpenAI reads in messages of users, and in no others."""
+
 
 def to_openai(messages: Sequence[BaseMessage], provider: str = "") -> list[Json]:
     """LangChain's *messages* as OpenAI's.
@@ -40,15 +43,26 @@ def to_openai(messages: Sequence[BaseMessage], provider: str = "") -> list[Json]
     Raises:
         BadRequestError: a message is of a kind that no chat model takes, or a content block is incomplete.
     """
+    return with_readable_results([_to_openai(message, provider) for message in messages], provider)
+
+
+def with_readable_results(messages: list[Json], provider: str) -> list[Json]:
+    """OpenAI's *messages*; where *provider* reads only text in tool messages, their media follow as a user's message.
+
+    Args:
+        messages: they are left as they are.
+        provider: who is going to read them.
+    """
+    if provider not in OPENAI_WIRE:
+        return messages
     result: list[Json] = []
     moved: list[Json] = []
     for message in messages:
-        if moved and not isinstance(message, ToolMessage):
+        if moved and message.get("role") != "tool":
             result.append({"role": "user", "content": moved})
             moved = []
-        sent = _to_openai(message, provider)
-        if isinstance(message, ToolMessage) and provider in OPENAI_WIRE:
-            moved += _move_media(sent)
+        sent, media = _split(message) if message.get("role") == "tool" else (message, [])
+        moved += media
         result.append(sent)
     return [*result, {"role": "user", "content": moved}] if moved else result
 
@@ -123,14 +137,17 @@ def _only_anthropics(document: Json) -> bool:
     return bool({"title", "context", "citations"} & document.keys()) or document["source"].get("type") == "content"
 
 
-def _move_media(sent: Json) -> list[Json]:
-    """Take what is not text out of a tool's answer; returns it, with a line that says where it is from."""
-    content = sent["content"]
-    media = [part for part in content if part.get("type") != "text"] if isinstance(content, list) else []
+def _split(result: Json) -> tuple[Json, list[Json]]:
+    """A tool's *result* without what is no text, and that, with a line that says where it is from."""
+    content = result.get("content")
+    if not isinstance(content, list):
+        return result, []
+    media = [part for part in content if isinstance(part, dict) and part.get("type") in _SHOWN]
     if not media:
-        return []
-    sent["content"] = [part for part in content if part.get("type") == "text"] or "The result follows."
-    return [{"type": "text", "text": f"Result of the tool call {sent['tool_call_id']}:"}, *media]
+        return result, []
+    texts = [part for part in content if not any(part is one for one in media)] or "The result follows."
+    named = {"type": "text", "text": f"Result of the tool call {result.get('tool_call_id')}:"}
+    return {**result, "content": texts}, [named, *media]
 
 
 def _assistant(message: AIMessage, provider: str) -> Json:

@@ -226,9 +226,7 @@ def _history(key_id: str, response_id: str, now: int, most: int, connection: Con
     if missing is not None:
         where = "Previous response" if not walked else f"{response_id!r:.100} builds on one that is gone: the response"
         message = f"{where} with id {missing!r:.100} not found: it was not stored, is deleted, or is too old"
-        raise BadRequestError(
-            message, param="previous_response_id", code="previous_response_not_found", status_code=404
-        )
+        raise BadRequestError(message, param="previous_response_id", code="previous_response_not_found")
     items = tables.items_of(connection, [one for one, _ in reversed(walked)])
     if len(items) > most:
         message = f"previous_response_id: the conversation has more than {most} items; begin a new one"

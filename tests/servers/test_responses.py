@@ -391,7 +391,7 @@ def test_a_response_is_kept_listed_and_deleted(client: OpenAI, http: httpx.Clien
     with pytest.raises(openai.NotFoundError, match="not found") as error:
         client.responses.retrieve(first.id)
     assert error.value.code == "response_not_found"
-    with pytest.raises(openai.NotFoundError, match="builds on one that is gone") as gone:
+    with pytest.raises(openai.BadRequestError, match="builds on one that is gone") as gone:
         client.responses.create(model=LOCAL, input="hello", previous_response_id=second.id)
     assert gone.value.code == "previous_response_not_found"
 
@@ -401,7 +401,7 @@ def test_what_is_kept_is_its_owners(http: httpx.Client) -> None:
     mine = whole(http, "key-of-alice", **fields)
     path, bob = f"/v1/responses/{mine['id']}", {"authorization": "Bearer key-of-bob"}
     answer = ask(http, "key-of-bob", previous_response_id=mine["id"], **fields)
-    refused(answer, 404, "previous_response_id", "not found", "previous_response_not_found")
+    refused(answer, 400, "previous_response_id", "not found", "previous_response_not_found")
     reference = {"type": "item_reference", "id": mine["output"][0]["id"]}
     answer = ask(http, "key-of-bob", input=[{"role": "user", "content": "x"}, reference], **fields)
     refused(answer, 404, "input[1].id", "no stored item", "item_not_found")
@@ -409,7 +409,7 @@ def test_what_is_kept_is_its_owners(http: httpx.Client) -> None:
         refused(http.request(method, at, headers=bob), 404, "response_id", "not found", "response_not_found")
     assert http.get(path, headers={"authorization": "Bearer key-of-alice"}).status_code == 200
     unkept = whole(http, store=False, **fields)
-    refused(ask(http, previous_response_id=unkept["id"], **fields), 404, "previous_response_id", "not found")
+    refused(ask(http, previous_response_id=unkept["id"], **fields), 400, "previous_response_id", "not found")
 
 
 def test_tokens_are_counted(client: OpenAI, http: httpx.Client) -> None:
@@ -531,7 +531,7 @@ def test_other_bad_requests(http: httpx.Client) -> None:
     refused(ask(http, model="nobody/x"), 404, "model", "Unknown provider")
     refused(ask(http, model="chains/nothing"), 404, "model", "nothing")
     refused(ask(http, model=LOCAL, reasoning={"effort": "low"}), 400, "reasoning.effort", "")
-    refused(ask(http, previous_response_id="resp_unknown"), 404, "previous_response_id", "not found")
+    refused(ask(http, previous_response_id="resp_unknown"), 400, "previous_response_id", "not found")
     huge = {**WEATHER, "parameters": {"type": "object", "minProperties": 10**30}}
     refused(ask(http, tools=[huge]), 400, None, "too large")
     refused(http.get("/v1/responses/resp_1%00"), 404, "response_id", "not found")

@@ -76,7 +76,9 @@ def clean_chunk(chunk: Json) -> Json:
 
 def clean_embeddings(response: Json) -> Json:
     """litellm's embeddings as OpenAI would have sent them."""
-    return _without_none(response)
+    answer = _without_none(response)
+    # litellm counts them for every call; vectors have none.
+    return {**answer, "usage": {k: v for k, v in answer.get("usage", {}).items() if k != "completion_tokens"}}
 
 
 def _clean_call(call: Json) -> None:
