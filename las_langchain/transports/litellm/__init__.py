@@ -51,9 +51,11 @@ litellm.module_level_aclient = _ClientOfTheLoop()
 # giving way, at OLLAMA_API_BASE instead of the call's address, and with the environment's key.
 OllamaModelInfo.get_model_info = lambda *arguments, **named: None
 
+from las_langchain.transports.litellm.guards import install_guards  # noqa: E402 - when litellm is set up
 from las_langchain.transports.litellm.transport import LiteLLMTransport  # noqa: E402 - when litellm is set up
 from las_langchain.transports.litellm.worker import install_worker  # noqa: E402
 
+install_guards()
 install_worker()
 
 __all__ = ["LiteLLMTransport"]

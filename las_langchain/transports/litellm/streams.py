@@ -9,6 +9,8 @@ from typing import Any
 
 import litellm
 
+from las_langchain import errors
+
 Json = dict[str, Any]
 
 # Keys of a delta that litellm's wrapper does not pass on.
@@ -27,6 +29,7 @@ class Tap:
     """
 
     def __init__(self, stream: Any, *, whole_calls: bool = False) -> None:
+        self._wrapper = stream
         self._upstream = stream.completion_stream
         self._open = stream.make_call
         self._whole_calls = whole_calls
@@ -55,6 +58,11 @@ class Tap:
         self._lost += _lost(chunk)
         return chunk
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the provider itself has said why its answer ends: litellm says so of streams that were cut too."""
+        return self.ended or self._wrapper.received_finish_reason is not None
+
     def _watched(self, upstream: Any) -> Any:
         """*upstream*, whose own word on its end is noted: litellm makes up a "stop" for every chunk of Gemini's."""
         parse = getattr(upstream, "chunk_parser", None)
@@ -80,7 +88,13 @@ class Tap:
                 await closing
 
     def take(self, chunk: Json) -> list[Json]:
-        """What was dropped since the last call, as chunks like *chunk*; those that it passed on after all left out."""
+        """What was dropped since the last call, as chunks like *chunk*; those that it passed on after all left out.
+
+        Raises:
+            APIConnectionError: *chunk* says that the answer is whole, which litellm has made up.
+        """
+        if _is_end(chunk) and not self.is_whole:
+            raise errors.APIConnectionError("The stream ended before the answer was whole")
         lost, self._lost = self._lost, []
         if not lost:
             return []
@@ -90,6 +104,10 @@ class Tap:
             key: chunk[key] for key in ("id", "created", "model", "object", "system_fingerprint") if key in chunk
         }
         return [{**own, "choices": [choice]} for choice in choices if choice["delta"] or "finish_reason" in choice]
+
+
+def _is_end(chunk: Json) -> bool:
+    return any(choice["index"] == 0 and choice.get("finish_reason") for choice in chunk["choices"])
 
 
 def _says_why_it_ends(chunk: Any) -> bool:
