@@ -50,8 +50,8 @@ class Connection(HttpToolsProtocol):
             return
         self._unused += len(data)
         super().data_received(data)
-        if self._unused > self.head_bytes and not self._refused:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {self.head_bytes} bytes of headers")
+        if self._unused > self.head_bytes:
+            self._refuse_head()
         elif self._unused and not self._in_body:
             # Also for what begins no request, such as an empty line.
             self._await_head()
@@ -65,8 +65,10 @@ class Connection(HttpToolsProtocol):
         """Answer the request."""
         self._end("head")
         self._unused, self._in_body = 0, True
-        if sum(len(name) + len(value) for name, value in self.headers) > self.head_bytes:
-            raise ValueError("too large")
+        # What is written between them counts too.
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) > self.head_bytes:
+            self._refuse_head()
+            raise ValueError("Nothing of it is to be parsed")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -118,11 +120,14 @@ class Connection(HttpToolsProtocol):
     def _answers(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _refuse_head(self) -> None:
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"it has more than {self.head_bytes} bytes of headers")
+
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         """Answer in the application's place, and listen no more."""
-        self._refused = True
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         if self._answers:
             if self.cycle.response_started:
                 self.transport.abort()

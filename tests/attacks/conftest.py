@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,33 @@ KEY, SECOND_KEY = "las-first-key-0123456789", "las-second-key-9876543210"
 BEARER = f"Authorization: Bearer {KEY}"
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 TIMEOUT, STREAM_TIMEOUT, TOTAL_TIMEOUT = 1.5, 1.0, 4.0
+
+
+class Logged(Server):
+    """A server whose log is read while it runs, since the pipe that it is written to holds no more than 64 KB."""
+
+    def __enter__(self) -> Logged:
+        super().__enter__()
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """End it and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(timeout=30)
+        self._reader.join(timeout=30)
+        self.errors = "".join(self._lines)
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+        return status
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self._lines.extend(self.process.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +64,7 @@ def _faulty(canary: Canary) -> Iterator[FaultyUpstream]:
 
 @pytest.fixture
 def faulty(_faulty: FaultyUpstream, canary: Canary) -> Iterator[FaultyUpstream]:
-    """The upstream; whatever a test does, it is asked with the server's own key, and nobody reaches the canary's port."""
+    """The upstream, which in every test is asked with the server's own key; and nobody reaches the canary's port."""
     _faulty.requests.clear()
     yield _faulty
     assert {request.headers.get("authorization") for request in _faulty.requests} <= {f"Bearer {SECRET}"}
@@ -60,23 +89,31 @@ def _attacked(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _faulty:
         "OPENAI_BASE_URL": _faulty.url,
         "OLLAMA_BASE_URL": "http://127.0.0.1:9",
     }
-    with Server(environment=environment, cwd=folder) as running:
+    with Logged(environment=environment, cwd=folder) as running:
         _warm(running)
         yield running
+    for secret in (KEY, SECOND_KEY, SECRET):
+        assert secret not in running.errors
+    # Nothing that a client or an upstream has done was a bug of the server's.
+    assert "Traceback" not in running.errors
+    assert "Unhandled error" not in running.errors
 
 
 def _warm(server: Server) -> None:
     """Have imported what calls import, which takes longer than the limits let an answer take."""
     with client_of(server) as client:
-        bodies = [{"messages": HELLO}, {"messages": HELLO, "stream": True}]
-        for model in ("openai/gpt-4o", "chains/chat", "chains/agent"):
-            for body in bodies:
-                _until_answered(client, {**body, "model": model})
+        for model in ("openai/gpt-4o", "chains/agent"):
+            for stream in (False, True):
+                _until_answered(client, {"model": model, "messages": HELLO, "stream": stream})
+        # Where an upstream does not tell the usage, litellm loads what it counts tokens with.
+        untold = [{"role": "user", "content": "fault no-done"}]
+        _until_answered(client, {"model": "openai/gpt-4o", "messages": untold, "stream": True})
 
 
 def _until_answered(client: httpx.Client, body: dict[str, Any]) -> None:
     for _ in range(10):
-        if client.post("/v1/chat/completions", json=body).status_code == 200:
+        answer = client.post("/v1/chat/completions", json=body)
+        if answer.status_code == 200 and '"error"' not in answer.text:
             return
     raise AssertionError("the server does not answer")
 

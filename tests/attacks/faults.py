@@ -234,6 +234,8 @@ FAULTS: dict[str, Fault] = {
     "drip-mid-pings": drips(words("one "), chunked(b": ping\n\n")),
     "drip-mid-empty": drips(words("one "), event({"content": ""})),
     "drip-words": drips(words("one "), event({"content": "more "})),
+    "torrent": drips(words("one "), event({"content": "more "}) * 50, 0),
+    "giants": drips(words("one "), event({"content": "x" * 100_000}), 0),
     "trickle": drips(words("one "), event({"content": "more "}), 0.02),
 }
 """By the names under which requests ask for them."""

@@ -188,8 +188,7 @@ async def _outcomes(attacked: Server, upstream: FaultyUpstream) -> Outcomes:
         slow = functools.partial(_call, client, upstream)
         cases = [*sorted(FAST), *sorted(SLOW)]
         calls = [(fast if case in FAST else slow)(*case) for case in cases]
-        found = dict(zip(cases, await asyncio.gather(*calls), strict=True))
-    return found
+        return dict(zip(cases, await asyncio.gather(*calls), strict=True))
 
 
 @pytest.fixture(scope="module")
