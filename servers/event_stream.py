@@ -115,6 +115,7 @@ class EventStream(Response):
             if work.done():
                 work.result()
         finally:
+            self._over = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,6 +139,9 @@ class EventStream(Response):
             async for event in events:
                 if isinstance(event, Exception):
                     return event
+                if self._over:
+                    # It was cancelled, and went on all the same.
+                    break
                 await self._write(send, event)
                 # What is there already is read without a pause, and other streams are to have their turn.
                 await asyncio.sleep(0)
