@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from requests.exceptions import ChunkedEncodingError
 from schemathesis import Case, GenerationMode
 from schemathesis.schemas import APIOperation
 
@@ -56,7 +57,12 @@ def test_no_request_is_a_failure_of_the_server(
 
 def check(case: Case) -> None:
     """Send a request, and check what comes back."""
-    answer = case.call(headers=HEADERS, timeout=60)
+    try:
+        answer = case.call(headers=HEADERS, timeout=60)
+    except ChunkedEncodingError:
+        # How LangServe's streams of a chain that fails end, here one without documents.
+        assert case.path.startswith("/chains/{name}/stream")
+        return
     # The documented examples ask Ollama too, which is not there.
     assert answer.status_code < 500 or "http://127.0.0.1:9" in answer.text, (case.path, answer.text)
     assert answer.status_code != 422, (case.path, answer.text)
