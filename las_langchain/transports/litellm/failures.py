@@ -187,6 +187,9 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
         return errors.ServiceUnavailableError, None
     if _OLLAMAS.search(text):
         return errors.APIError, None
+    if isinstance(status, int) and status < 400:
+        # A redirect, which is not followed; clients would follow it.
+        return errors.APIConnectionError, None
     kind = errors.for_status(status) if isinstance(status, int) else errors.APIError
     return kind, status if isinstance(status, int) and status != kind.status_code else None
 
