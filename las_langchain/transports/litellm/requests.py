@@ -131,6 +131,11 @@ def embedding_arguments(target: Target, body: Json) -> Json:
     for chat, embedding in _EMBEDDING_PREFIXES.items():
         model = embedding + model.removeprefix(chat) if model.startswith(chat) else model
     arguments = {key: value for key, value in body.items() if value is not None}
+    prefix = model.partition("/")[0]
+    if prefix not in _OPENAI_LIKE and prefix not in ("azure", "hosted_vllm"):
+        # A matter of form alone, which the answer is put into afterwards.
+        arguments.pop("encoding_format", None)
+        _check_texts(target, arguments.get("input"))
     if target.provider == "openai":
         # litellm refuses it for models whose names it does not know; whether they take it is for the server to say.
         arguments["allowed_openai_params"] = ["dimensions"]
@@ -138,11 +143,17 @@ def embedding_arguments(target: Target, body: Json) -> Json:
     if token := arguments.pop("azure_ad_token", None):
         # litellm would send it as a field of the request, too.
         arguments["azure_ad_token_provider"] = lambda: token
-    if (target.headers or arguments.get("extra_headers")) and model.partition("/")[0] not in _TAKE_EMBEDDING_HEADERS:
+    if (target.headers or arguments.get("extra_headers")) and prefix not in _TAKE_EMBEDDING_HEADERS:
         raise errors.BadRequestError(
             f"extra_headers: litellm sends no headers with embeddings of {target.provider}", param="extra_headers"
         )
     return {**arguments, "model": model}
+
+
+def _check_texts(target: Target, given: Any) -> None:
+    """Refuse tokens, which only OpenAI and servers like it take."""
+    if isinstance(given, list) and given and not isinstance(given[0], str):
+        raise errors.BadRequestError(f"input: {target.id} takes texts, not tokens", param="input")
 
 
 def _own_arguments(target: Target, arguments: Json) -> Json:
