@@ -1,4 +1,4 @@
-"""Every error as OpenAI's error body."""
+"""Every error as OpenAI's error body, or as Anthropic's where its clients ask."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from las_langchain.errors import BadRequestError, LASError, loggable
 from servers.deps import service_of
+from servers.messages.errors import error_body, is_anthropics, request_headers, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 def install(app: FastAPI) -> None:
-    """Make *app* answer every failure in OpenAI's shape."""
+    """Make *app* answer every failure in the shape that the clients of its path expect."""
     app.add_exception_handler(LASError, _las_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_parameter)
@@ -45,7 +46,9 @@ def known(error: Exception) -> LASError:
 
 def error_response(path: str, error: LASError) -> Response:
     """The answer to a request to *path* that has failed, in the form that the clients of that path expect."""
-    headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else None
+    headers = {"retry-after": str(math.ceil(error.retry_after))} if error.retry_after is not None else {}
+    if is_anthropics(path):
+        return JSONResponse(error_body(error), status_of(error), {**headers, **request_headers()})
     return JSONResponse(error.to_openai(), error.status_code, headers)
 
 

@@ -108,4 +108,3 @@ def router(prefix: str) -> APIRouter:
     for path, endpoint in (("/audio/speech", speech), ("/audio/transcriptions", transcriptions)):
         routes.post(path, **SOUNDS[path])(endpoint)
     return routes
-

@@ -213,3 +213,12 @@ def test_what_is_refused_beforehand_says_why_without_advice_about_litellm(
         ask_wrongly()
     assert "litellm" not in str(error.value)
     assert anthropic_upstream.requests == []
+
+
+def test_anthropics_own_fields(anthropic_upstream: FakeAnthropic) -> None:
+    own: Json = {"output_config": {"effort": "low"}, "cache_control": {"type": "ephemeral"}}
+    assert ChatLAS(model="anthropic/claude-opus-4-6", extra_body=own).invoke("hi").text
+    assert {name: anthropic_upstream.last.body[name] for name in own} == own
+    with pytest.raises(BadRequestError, match=r"extra_body\.api_base: not a field of Anthropic's"):
+        ChatLAS(model=CLAUDE, extra_body={"api_base": "http://127.0.0.1:9"}).invoke("hi")
+    assert len(anthropic_upstream.requests) == 1

@@ -32,6 +32,7 @@ _SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-lang
 _TAKE_METADATA = frozenset({"openai", "azure"})
 # What litellm has to see of a request to OpenAI: it translates these, or needs them itself.
 _SEEN = frozenset("messages tools max_tokens stream_options thinking extra_body extra_headers".split())
+_ANTHROPICS_OWN = frozenset("cache_control container context_management inference_geo output_config speed".split())
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
 # For the others litellm forgets the headers of an embeddings request.
@@ -61,6 +62,8 @@ def chat_arguments(target: Target, body: Json) -> Json:
         # Anthropic has no JSON mode, and litellm leaves the wish out.
         del arguments["response_format"]
         arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
+    if target.provider == "anthropic" and "extra_body" in arguments:
+        arguments |= _anthropics_own(arguments.pop("extra_body"), target)
     if target.provider == "ollama":
         arguments = _for_ollama(arguments)
     elif target.litellm_model.startswith("hosted_vllm/"):
@@ -165,6 +168,19 @@ def _own_arguments(target: Target, arguments: Json) -> Json:
         # litellm refuses it for models that its price list does not know.
         return {"allowed_openai_params": ["tool_choice"]}
     return {}
+
+
+def _anthropics_own(extra: Json, target: Target) -> Json:
+    """Anthropic's own fields, of which litellm sends those that it gets as arguments; the object itself is refused.
+
+    Raises:
+        BadRequestError: one is none of those, and might be litellm's own.
+    """
+    for name in extra:
+        if name not in _ANTHROPICS_OWN and name not in target.extra_fields:
+            hint = nearest(name, _ANTHROPICS_OWN)
+            raise errors.BadRequestError(f"extra_body.{name}: not a field of Anthropic's{hint}", param="extra_body")
+    return extra
 
 
 def _check_images(target: Target, messages: list[Json]) -> None:
