@@ -9,7 +9,7 @@ from typing import Any
 import litellm
 import openai
 
-from las_langchain.errors import APIError, BadRequestError
+from las_langchain.errors import APIConnectionError, APIError, BadRequestError
 from las_langchain.providers import Target
 from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.litellm.completions import openai_client
@@ -89,16 +89,20 @@ async def stream_transcription(target: Target, body: Json) -> AsyncGenerator[Jso
     clock = Clock(target)
     async with clock.patience():
         stream = await openai_client(target).audio.transcriptions.create(**_given(target, body), stream=True)
-    async with contextlib.aclosing(stream):
+    kind = None
+    async with stream:
         events = aiter(stream)
         while True:
             async with clock.patience():
                 event = await anext(events, None)
             if event is None:
-                return
+                break
+            kind = event.type
             with clock.stopped():
                 yield event.model_dump(exclude_unset=True)
             clock.hear()
+    if kind != "transcript.text.done":
+        raise APIConnectionError("The stream ended before the answer was whole")
 
 
 async def transcribe(target: Target, body: Json) -> Json:

@@ -142,6 +142,8 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     error = _original(error)
     kind, status = _kind(error)
     headers = getattr(error, "litellm_response_headers", None) or {}
+    if isinstance(error, openai.APIStatusError) and not headers:
+        headers = error.response.headers
     translated = kind(
         _text(error, kind, target),
         param=_if_text(getattr(error, "param", None) or _said(error).get("param"), target),
