@@ -138,7 +138,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         ({name: value}, name, "the server's alone to say")
         for name, value in {
             "api_base": "http://evil", "base_url": "http://evil", "api_key": "x", "model_list": [], "fallbacks": [],
-            "custom_llm_provider": "x", "extra_headers": {}, "extra_body": {"a": 1}, "headers": {}, "mock_response": "x",
+            "custom_llm_provider": "x", "extra_headers": {}, "extra_body": {"a": 1}, "headers": {},
+            "mock_response": "x",
             "aws_sts_endpoint": "x", "aws_web_identity_token": "oidc/env/HOME", "num_retries": 9, "ssl_verify": False,
             "deployment_id": "x", "azure": True, "client": {}, "_private": 1, "input_cost_per_token": 0, "timeout": 1,
             "vertex_credentials": "x", "langfuse_host": "http://evil", "API_BASE": "x", "api-base": "x", "proxy": "x",

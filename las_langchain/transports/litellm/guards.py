@@ -17,11 +17,11 @@ _LONGEST_ERROR = 20_000
 def install_guards() -> None:
     """Have litellm keep to them from now on."""
     # A redirected request takes the prompt along, and with some providers the key.
-    AsyncHTTPHandler.create_client = _staying(AsyncHTTPHandler.create_client)
-    BaseOpenAILLM._get_async_http_client = staticmethod(_staying(BaseOpenAILLM._get_async_http_client))
+    _replace(AsyncHTTPHandler, "create_client", _staying)
+    _replace(BaseOpenAILLM, "_get_async_http_client", lambda make: staticmethod(_staying(make)))
     # Its patterns take seconds for a megabyte, in the event loop.
-    _read_in_part(secret_redaction, "python_redact_string")
-    _read_in_part(error_normalization, "_classify_by_message")
+    _replace(secret_redaction, "python_redact_string", _reading_in_part)
+    _replace(error_normalization, "_classify_by_message", _reading_in_part)
 
 
 def _staying(make: Callable[..., httpx.AsyncClient | None]) -> Callable[..., httpx.AsyncClient | None]:
@@ -36,8 +36,12 @@ def _staying(make: Callable[..., httpx.AsyncClient | None]) -> Callable[..., htt
     return made
 
 
-def _read_in_part(module: Any, name: str) -> None:
-    """Let a function of *module* look only at the begin of a text."""
-    function = getattr(module, name, None)
-    if function is not None:
-        setattr(module, name, lambda text, *others: function(text[:_LONGEST_ERROR], *others))
+def _reading_in_part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """*function*, looking only at the begin of a text."""
+    return lambda text, *others: function(text[:_LONGEST_ERROR], *others)
+
+
+def _replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+    """Wrap a function of litellm's, where its version has it."""
+    if (function := getattr(owner, name, None)) is not None:
+        setattr(owner, name, wrap(function))
