@@ -77,7 +77,8 @@ def _allowed(target: Target, settings: LASSettings) -> frozenset[str]:
 
 
 def _unknown(name: str, known: Iterable[str], provider: str) -> BadRequestError:
-    hint = nearest(name, known)
+    # What other servers call so is no mistake of spelling.
+    hint = "" if name in EXTRA_FIELDS or name in CHAT_FIELDS else nearest(name, known)
     if not hint and provider != "local":
         hint = f"; {provider} gets it only if extra_fields of [providers.{provider}] in las.toml names it"
     return unknown_field(name, hint)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,33 +17,6 @@ KEY, SECOND_KEY = "las-first-key-0123456789", "las-second-key-9876543210"
 BEARER = f"Authorization: Bearer {KEY}"
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 TIMEOUT, STREAM_TIMEOUT, TOTAL_TIMEOUT = 1.5, 1.0, 4.0
-
-
-class Logged(Server):
-    """A server whose log is read while it runs, since the pipe that it is written to holds no more than 64 KB."""
-
-    def __enter__(self) -> Logged:
-        super().__enter__()
-        self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        return self
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        """End it and return its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        status = self.process.wait(timeout=30)
-        self._reader.join(timeout=30)
-        self.errors = "".join(self._lines)
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
-        return status
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self._lines.extend(self.process.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +60,7 @@ def _attacked(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _faulty:
         "OPENAI_BASE_URL": _faulty.url,
         "OLLAMA_BASE_URL": "http://127.0.0.1:9",
     }
-    with Logged(environment=environment, cwd=folder) as running:
+    with Server(environment=environment, cwd=folder) as running:
         _warm(running)
         yield running
     for secret in (KEY, SECOND_KEY, SECRET):

@@ -21,6 +21,7 @@ from litellm.llms.ollama.common_utils import OllamaModelInfo
 from litellm.llms.openai.chat.gpt_5_transformation import OpenAIGPT5Config
 from litellm.llms.openai.chat.gpt_audio_transformation import OpenAIGPTAudioConfig
 from litellm.llms.openai.chat.gpt_transformation import OpenAIGPTConfig, OpenAIUnknownModelConfig
+from litellm.llms.openai.chat.o_series_transformation import OpenAIOSeriesConfig
 
 # pydantic's remark on litellm's typed dicts, made at the first call, says nothing to its users.
 warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", category=UserWarning)
@@ -60,6 +61,8 @@ _translate = OpenAIGPTConfig.translate_developer_role_to_system_role
 OpenAIGPTConfig.translate_developer_role_to_system_role = lambda self, messages: (
     messages if type(self) is OpenAIGPTConfig else _translate(self, messages)
 )
+# OpenAI itself takes a system message for a developer's where a model reasons; litellm would make it a user's.
+OpenAIOSeriesConfig._transform_messages = OpenAIGPTConfig._transform_messages
 
 from las_langchain.transports.litellm.guards import install_guards  # noqa: E402 - when litellm is set up
 from las_langchain.transports.litellm.transport import LiteLLMTransport  # noqa: E402 - when litellm is set up
