@@ -26,6 +26,7 @@ _AS_TEXT = ("text", "srt", "vtt")
 _NEVER = 1e9
 SOUNDS: dict[str, Json] = {
     "/audio/speech": {
+        "response_class": Response,
         "openapi_extra": documented(SpeechRequest),
         "responses": answered(
             "(the sound)",

@@ -33,7 +33,6 @@ class Tap:
 
     Attributes:
         ended: whether the provider has said why its answer ends, where litellm does not look.
-        exhausted: whether the provider's stream has ended.
     """
 
     def __init__(self, stream: Any, *, whole_calls: bool = False) -> None:
@@ -42,8 +41,9 @@ class Tap:
         self._whole_calls = whole_calls
         self._calls = itertools.count()
         self._id: str | None = None
-        self.ended = self.exhausted = False
+        self.ended = False
         self._finishes: dict[int, str | None] = {}
+        self._told: set[int] = set()
         self._chunks: AsyncIterator[Any] | None = None
         self._lost: list[Json] = []
         stream.completion_stream = self
@@ -57,11 +57,7 @@ class Tap:
                 # litellm asks Gemini, and a few others, only when the first chunk is wanted.
                 self._upstream = self._watched(await self._open(client=litellm.module_level_aclient))
             self._chunks = aiter(self._upstream)
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self.exhausted = True
-            raise
+        chunk = await anext(self._chunks)
         if getattr(chunk, "id", None):
             # Ollama's have none, so litellm gives each another.
             self._id = chunk.id = self._id or chunk.id
@@ -110,17 +106,26 @@ class Tap:
         lost, self._lost = self._lost, []
         if len(self._finishes) > 1:
             for choice in chunk["choices"]:
-                if choice.get("finish_reason"):
-                    # litellm takes the end of any answer for that of the first.
-                    choice["finish_reason"] = self._finishes.get(choice["index"]) or choice["finish_reason"]
+                # litellm takes the end of any answer for that of the first.
+                choice.pop("finish_reason", None)
         if not lost:
             return []
         passed = {(choice["index"], key) for choice in chunk["choices"] for key in choice.get("delta", ())}
         choices = [_without(choice, passed) for choice in lost]
-        own: Json = {
-            key: chunk[key] for key in ("id", "created", "model", "object", "system_fingerprint") if key in chunk
-        }
-        return [{**own, "choices": [choice]} for choice in choices if choice["delta"] or "finish_reason" in choice]
+        return [_like(chunk, choice) for choice in choices if choice["delta"]]
+
+    def ends(self, chunk: Json) -> list[Json]:
+        """Of several answers, those that have ended since the last call, as chunks like *chunk*."""
+        if len(self._finishes) < 2:
+            return []
+        ended = {index: finish for index, finish in self._finishes.items() if finish and index not in self._told}
+        self._told |= ended.keys()
+        return [_like(chunk, {"index": index, "delta": {}, "finish_reason": end}) for index, end in ended.items()]
+
+
+def _like(chunk: Json, choice: Json) -> Json:
+    kept = ("id", "created", "model", "object", "system_fingerprint")
+    return {**{key: chunk[key] for key in kept if key in chunk}, "choices": [choice]}
 
 
 def _says_why_it_ends(chunk: Any) -> bool:
@@ -140,9 +145,8 @@ def _lost(chunk: Any) -> list[Json]:
         delta, index = getattr(choice, "delta", None), getattr(choice, "index", 0) or 0
         keys = _LOST if index else _LOST[:2]
         lost = {key: _plain(value) for key in keys if (value := getattr(delta, key, None))}
-        finish = getattr(choice, "finish_reason", None) if index else None
-        if lost or finish:
-            found.append({"index": index, "delta": lost, **({"finish_reason": finish} if finish else {})})
+        if lost:
+            found.append({"index": index, "delta": lost})
     return found
 
 

@@ -48,19 +48,20 @@ class LiteLLMTransport:
             hand_over(stream.logging_obj)
             tap, order = Tap(stream, whole_calls=target.provider == "ollama"), Order()
             try:
+                cleaned: Json = {"choices": []}
                 while True:
                     async with clock.patience():
                         chunk = await anext(stream, None)
-                    if chunk is None:
-                        break
-                    cleaned = clean_chunk(chunk.model_dump())
-                    _check_end(cleaned, stream, tap)
-                    for said in (*tap.take(cleaned), order.restore(cleaned)):
-                        if said is not None:
+                    cleaned = {**cleaned, "choices": []} if chunk is None else clean_chunk(chunk.model_dump())
+                    if chunk is None or any(choice.get("finish_reason") for choice in cleaned["choices"]):
+                        _check_whole(stream, tap, at_end=chunk is None)
+                    for said in (*tap.take(cleaned), order.restore(cleaned), *tap.ends(cleaned)):
+                        if said is not None and (chunk is not None or said["choices"]):
                             with clock.stopped():
                                 yield said
                             clock.heard(said)
-                _check_whole(stream, tap)
+                    if chunk is None:
+                        break
             finally:
                 await stream.aclose()
 
@@ -143,13 +144,7 @@ class LiteLLMTransport:
         )
 
 
-def _check_end(chunk: Json, stream: Any, tap: Tap) -> None:
-    """Check that the end which *chunk* tells of is the provider's, not litellm's word for a stream that was cut."""
-    if any(choice.get("finish_reason") for choice in chunk["choices"]):
-        _check_whole(stream, tap)
-
-
-def _check_whole(stream: Any, tap: Tap) -> None:
+def _check_whole(stream: Any, tap: Tap, *, at_end: bool) -> None:
     # litellm ends a stream that was cut as if the model had finished; these are the only traces.
-    if (stream.received_finish_reason is None and not tap.ended) or (tap.exhausted and tap.unfinished):
+    if (stream.received_finish_reason is None and not tap.ended) or (at_end and tap.unfinished):
         raise errors.APIConnectionError("The stream ended before the answer was whole")
