@@ -23,6 +23,8 @@ KEEP_ALIVE = 15.0
 _PING = b": ping\n\n"
 _AHEAD = 32
 """Events that a run may be ahead of its client."""
+_TIDYING = 0.1
+"""Seconds that a run may take to end by itself when it is cancelled."""
 
 
 async def event_response(
@@ -188,6 +190,9 @@ async def pumped(items: AsyncGenerator[Json]) -> AsyncGenerator[Json]:
                 raise item
             yield item
     finally:
+        pump.cancel()
+        await asyncio.wait([pump], timeout=_TIDYING)
+        # LangChain's streams of a log await the run's own task when they are cancelled; this cancels that one.
         pump.cancel()
         with suppress(asyncio.CancelledError):
             await pump

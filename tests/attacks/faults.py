@@ -22,7 +22,10 @@ GOOD: Json = {
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Fine."}, "finish_reason": "stop"}],
     "usage": _USAGE,
 }
-EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+# All connections are closed, which clients must know: they would send another request on them.
+EVENTS = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+)
 END = b"0\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 
@@ -32,8 +35,8 @@ def answer(
 ) -> bytes:
     """A whole answer; *length*: bytes that are announced beyond those that come."""
     content = body if isinstance(body, bytes) else orjson.dumps(body)
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(content) + length}\r\n{headers}\r\n"
-    return head.encode("latin-1") + content
+    fields = f"content-type: {kind}\r\ncontent-length: {len(content) + length}\r\nconnection: close\r\n{headers}"
+    return f"HTTP/1.1 {status}\r\n{fields}\r\n".encode("latin-1") + content
 
 
 def error(status: str, headers: str = "", **fields: Any) -> bytes:

@@ -18,7 +18,7 @@ from tests.conftest import Server
 HEADERS = {"authorization": f"Bearer {KEY}"}
 CHAINS = ["chat", "agent", "extract", "summarize", "vision", "compare", "rag", "nothing"]
 BOUNDED = settings(
-    max_examples=8,
+    max_examples=5,
     derandomize=True,
     deadline=None,
     database=None,
