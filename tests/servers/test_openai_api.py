@@ -68,7 +68,7 @@ def test_server_sent_events_on_the_wire(http: httpx.Client) -> None:
     assert lines[-1] == "data: [DONE]"
     assert all(line.startswith("data: ") for line in lines)
     first = json.loads(lines[0].removeprefix("data: "))
-    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
 
 
 def test_tools_and_parsing_on_the_embedded_model(client: OpenAI) -> None:
