@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -21,6 +21,7 @@ from las_langchain.transports import SpeechAnswer, Transport
 from las_langchain.tries import Ask, Find, Request, Tries
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 _LETTERS_A_TOKEN = 4
 _LEFT = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
@@ -99,6 +100,32 @@ class Exchange:
             text = str(self._first_body.get("input", ""))
             self.record.cost_usd = speech_cost(self.record.model, text, self.target.prices)
             return answer
+
+    async def sound(self) -> AsyncGenerator[str | bytes]:
+        """The sound of words as it comes: first its media type, then its parts; failures as for :meth:`complete`."""
+        async with self:
+            first, rest = await self._tries.run(_begin_speech)
+            self.record.first_token_seconds = self.record.elapsed
+            text = str(self._first_body.get("input", ""))
+            self.record.cost_usd = speech_cost(self.record.model, text, self.target.prices)
+            async with aclosing(rest):
+                yield first
+                async for part in rest:
+                    yield part
+
+    async def words(self) -> AsyncGenerator[Json]:
+        """The words of a sound as OpenAI's events; failures as for :meth:`complete`."""
+        async with self:
+            first, rest = await self._tries.run(_begin_transcription)
+            self.record.first_token_seconds = self.record.elapsed
+            event: Json | None = first
+            async with aclosing(rest):
+                while event is not None:
+                    self.record.tokens = Tokens.of_sound(event.get("usage")) or self.record.tokens
+                    if event.get("usage"):
+                        self.record.cost_usd = transcription_cost(self.record.model, event, self.target.prices)
+                    yield event
+                    event = await anext(rest, None)
 
     async def _answered(self, ask: Ask[Json]) -> Json:
         """What *ask* returns, or the cache has."""
@@ -231,7 +258,17 @@ async def _begin_text(transport: Transport, target: Target, body: Json) -> tuple
     return await _begun(transport.astream_text(target, _asking_for_usage(body)))
 
 
-async def _begun(chunks: AsyncGenerator[Json]) -> tuple[Json, AsyncGenerator[Json]]:
+async def _begin_speech(
+    transport: Transport, target: Target, body: Json
+) -> tuple[str | bytes, AsyncGenerator[str | bytes]]:
+    return await _begun(transport.astream_speech(target, body))
+
+
+async def _begin_transcription(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+    return await _begun(transport.astream_transcription(target, body))
+
+
+async def _begun(chunks: AsyncGenerator[T]) -> tuple[T, AsyncGenerator[T]]:
     first = await anext(chunks, None)
     if first is None:
         raise APIError("The provider sent an empty stream")

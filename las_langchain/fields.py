@@ -97,7 +97,7 @@ def for_provider(body: Json, known: frozenset[str], allowed: frozenset[str]) -> 
     """
     kept = {name: value for name, value in body.items() if name in known or name in allowed}
     plain = CHAT_FIELDS if known == OPENAI_FIELDS else known
-    own = {name: kept.pop(name) for name in list(kept) if name not in plain}
+    own = {name: kept.pop(name) for name in list(kept) if name not in plain and name != "extra_body"}
     return {**kept, "extra_body": {**own, **(kept.get("extra_body") or {})}} if own else kept
 
 

@@ -321,7 +321,7 @@ def _resolved(name: str, settings: LASSettings, overrides: Overrides) -> Target:
 def extra_fields(provider: str, settings: LASSettings) -> frozenset[str]:
     """What clients may send to *provider* beside OpenAI's fields."""
     row, given = PROVIDERS.get(provider), settings.providers.get(provider)
-    return (row.extra_fields if row else frozenset()).union(given.extra_fields if given else ())
+    return (row.extra_fields if row else _CLAUDE_FIELDS).union(given.extra_fields if given else ())
 
 
 def _local_file(settings: LASSettings) -> str:

@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from servers.chat_calls import ChatCall
+from servers.chat_calls import ChatCall, Told
 from servers.errors import body_of
 from servers.event_stream import event_response
 from servers.requests import unless_gone
@@ -45,7 +45,7 @@ async def chat_response(request: Request, call: ChatCall, body: Json, *, stream:
     return await event_response(request, events, failed, headers=lambda: call_headers(call))
 
 
-def call_headers(call: ChatCall) -> dict[str, str]:
+def call_headers(call: Told) -> dict[str, str]:
     """What the headers of an answer tell of its call."""
     cost = {} if call.cost is None else {"x-las-cost": f"{call.cost:.10g}"}
     return {"x-las-model": call.model, **cost, **call.headers}

@@ -72,6 +72,8 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
         content, media_type = metrics.exposition(request.headers.get("accept"))
         return Response(content, media_type=media_type)
 
+    # Coding assistants ask with HEAD whether anybody is there.
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
         return HTMLResponse(index_page(service.settings, await langserve_api.listed(registry)))

@@ -14,6 +14,7 @@ from chains.client_tools import offering
 from las_langchain.asked import asking
 from las_langchain.callers import calling
 from las_langchain.service import LiteLLMService, using
+from las_langchain.transports.background import ending_together
 from servers.chain_chunks import Deltas, Steps, Whole, cut_off
 from servers.chain_fields import ChainFields
 from servers.chain_structure import structured
@@ -109,6 +110,7 @@ class ChainRun:
         """What the chain finds around it, however deep inside it looks."""
         fields = self._put.fields
         with ExitStack() as stack:
+            stack.enter_context(ending_together())
             stack.enter_context(using(self._service))
             stack.enter_context(calling(chain=self._chain.name))
             stack.enter_context(counted(self._service, self.usage))

@@ -25,8 +25,8 @@ CHAINS = "chains/"
 """What the names of chains begin with where they are models."""
 
 
-class ChatCall(Protocol):
-    """One chat request, not sent yet; it is sent once, in one of the two ways."""
+class Told(Protocol):
+    """What the headers of an answer tell of the call behind it."""
 
     @property
     def model(self) -> str:
@@ -42,6 +42,10 @@ class ChatCall(Protocol):
     def headers(self) -> Mapping[str, str]:
         """What further headers tell of it, once the first chunk is there."""
         ...
+
+
+class ChatCall(Told, Protocol):
+    """One chat request, not sent yet; it is sent once, in one of the two ways."""
 
     async def complete(self) -> Json:
         """The answer as a ``chat.completion``; cancelling it cancels the call.

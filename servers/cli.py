@@ -80,13 +80,16 @@ def serve(
     _check_reach(settings)
     listener = _listen(settings.host, settings.port)
     from servers.app import create_app
+    from servers.connections import Connection
     from servers.logs import configure_logging
 
     configure_logging(settings)
     application = create_app(settings, chains or ())
     if (ledger := application.state.service.ledger) is not None:
         ledger.check()
-    config = uvicorn.Config(application, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE)
+    config = uvicorn.Config(
+        application, http=Connection, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE
+    )
     logging.getLogger("uvicorn.error").addFilter(_not_a_cancellation)
     server = uvicorn.Server(config)
     _announce(settings, listener.getsockname()[1])

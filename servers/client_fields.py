@@ -15,6 +15,19 @@ from las_langchain.tries import Request
 Json = dict[str, Any]
 
 _SERVERS = "; where a call goes, and with which key, is the server's alone to say"
+# Made by the endpoints that translate, for the provider that was asked for; clients' are refused before.
+_TRANSLATED = "extra_body"
+
+
+def refuse_routing(names: Iterable[str]) -> None:
+    """Refuse what says where a call goes, or with which credentials, whatever the settings say.
+
+    Raises:
+        BadRequestError: one of *names*, of a client's fields, does.
+    """
+    for name in names:
+        if is_routing(name):
+            raise unknown_field(name, _SERVERS)
 
 
 def for_model(body: Json, target: Target, settings: LASSettings, known: frozenset[str] = OPENAI_FIELDS) -> Request:
@@ -34,9 +47,11 @@ def for_model(body: Json, target: Target, settings: LASSettings, known: frozense
         return body
     allowed = _allowed(target, settings)
     for name in body:
-        if name in own and (name not in allowed or is_routing(name)):
+        if name in own and name not in allowed and name != _TRANSLATED:
             raise _unknown(name, known | allowed, target.provider)
-    return lambda asked: for_provider(body, known, asked.extra_fields)
+    return lambda asked: for_provider(
+        body, known, asked.extra_fields.union((_TRANSLATED,) if asked.provider == target.provider else ())
+    )
 
 
 def for_chain(body: Json) -> Json:
@@ -62,8 +77,6 @@ def _allowed(target: Target, settings: LASSettings) -> frozenset[str]:
 
 
 def _unknown(name: str, known: Iterable[str], provider: str) -> BadRequestError:
-    if is_routing(name):
-        return unknown_field(name, _SERVERS)
     hint = nearest(name, known)
     if not hint and provider != "local":
         hint = f"; {provider} gets it only if extra_fields of [providers.{provider}] in las.toml names it"

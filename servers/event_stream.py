@@ -103,7 +103,7 @@ class EventStream(Response):
         self._first, self._rest, self._failed = first, rest, failed
         self._deadline, self._late = deadline
         self._cut, self._keep_alive = cut, keep_alive
-        self._spoke = 0.0
+        self._spoke, self._over = 0.0, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events, until they end or the client leaves."""
@@ -115,6 +115,7 @@ class EventStream(Response):
             if work.done():
                 work.result()
         finally:
+            self._over = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,6 +129,7 @@ class EventStream(Response):
             failure = self._late if limit.expired() else error
         if failure is not None:
             await self._write(send, self._failed(failure))
+        self._over = True
         if failure is None or not self._cut:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -137,6 +139,9 @@ class EventStream(Response):
             async for event in events:
                 if isinstance(event, Exception):
                     return event
+                if self._over:
+                    # It was cancelled, and went on all the same.
+                    break
                 await self._write(send, event)
                 # What is there already is read without a pause, and other streams are to have their turn.
                 await asyncio.sleep(0)
@@ -148,7 +153,7 @@ class EventStream(Response):
 
     async def _keep(self, send: Send) -> None:
         clock = asyncio.get_running_loop().time
-        while True:
+        while not self._over:
             silence = clock() - self._spoke
             if silence >= self._keep_alive:
                 await self._write(send, _PING)

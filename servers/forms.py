@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
@@ -36,12 +36,31 @@ async def read_form(schema: type[Model], request: Request) -> tuple[Model, File]
     content = await file.read()
     if not content:
         raise BadRequestError("file: it is empty", param="file", code="invalid_value")
-    fields = {name: value for name, value in form.items() if name != "file"}
-    return validated(schema, fields), (
+    return validated(schema, _fields(form)), (
         file.filename or "audio",
         content,
         file.content_type or "application/octet-stream",
     )
+
+
+def _fields(form: FormData) -> dict[str, Any]:
+    """The fields beside the file: ``name[]`` is an item of a list, ``name[key]`` of an object."""
+    fields: dict[str, Any] = {}
+    for written, value in form.multi_items():
+        name, _, key = written.partition("[")
+        if written == "file":
+            continue
+        if key == "]":
+            held = fields.setdefault(name, [])
+            if isinstance(held, list):
+                held.append(value)
+        elif key.endswith("]"):
+            held = fields.setdefault(name, {})
+            if isinstance(held, dict):
+                held[key[:-1]] = value
+        else:
+            fields[written] = value
+    return fields
 
 
 async def _parsed(request: Request, raw: bytes) -> FormData:

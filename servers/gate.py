@@ -15,6 +15,8 @@ from servers.origins import headers_of, is_from_here, is_of_other_site
 
 OPEN = frozenset({"/health"})
 """What needs no key: whoever watches over the server must see that it lives."""
+_POLICY = 1008
+"""The code of a websocket that is closed since it breaks a rule."""
 
 
 class Gate:
@@ -33,6 +35,10 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        if scope["type"] == "websocket":
+            # There are none, and none shall be there without being asked for a key.
+            await send({"type": "websocket.close", "code": _POLICY})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -25,6 +25,7 @@ from las_langchain.callers import calling
 from las_langchain.errors import LASError, ModelNotFoundError
 from las_langchain.service import using
 from las_langchain.threads import in_thread
+from las_langchain.transports.background import ending_together
 from servers.answers import json_response
 from servers.chain_requests import ChainRequest, chain_request
 from servers.chain_schemas import LISTED, BatchRequest, EventsRequest, InvokeRequest, LogRequest
@@ -241,7 +242,7 @@ def _explained(request: Request, error: Exception) -> bytes:
 
 @contextmanager
 def _on_behalf(request: Request, name: str) -> Iterator[None]:
-    with using(service_of(request)), calling(chain=name):
+    with using(service_of(request)), calling(chain=name), ending_together():
         yield
 
 

@@ -19,23 +19,22 @@ from las_langchain.listing.models import Source
 from las_langchain.provider_list import ProviderInfo
 from las_langchain.providers import PROVIDERS
 from las_langchain.usage import Group, Ledger
-from servers.answers import chat_response, json_response
+from servers.answers import call_headers, chat_response, json_response
 from servers.chat_calls import chat_call
 from servers.deps import OnThisMachine, Service
 from servers.documents import CHAT_ANSWER, CHAT_EVENTS, EMBEDDINGS_ANSWER, NO_TEXT, TOO_HOT, answered, documented
-from servers.forms import read_form
+from servers.exchange_calls import Asked, refuse_chains
 from servers.las_schemas import (
     ChatRequest,
     ConfigChanges,
     CostRequest,
     EmbeddingsRequest,
     ProbeRequest,
-    SpeechRequest,
-    TranscriptionRequest,
     VisionRequest,
 )
 from servers.requests import parse, unless_gone
 from servers.shown import shown
+from servers.sounds import SOUNDS, speech, transcriptions
 from servers.stored import change
 
 Json = dict[str, Any]
@@ -80,38 +79,14 @@ async def vision(request: Request, service: Service) -> Response:
 async def embeddings(request: Request, service: Service) -> Response:
     """Embed one or many texts; without a model, the default embedding model does."""
     asked = await parse(EmbeddingsRequest, request)
+    refuse_chains(asked.model, "embed nothing")
     target = service.target(asked.model, asked.provider, kind="embedding_model")
-    return json_response(await unless_gone(request, service.aembed(target, asked.body())))
+    call = Asked(service.exchange("embeddings", target, asked.body()))
+    return json_response(await unless_gone(request, call.exchange.embed()), call_headers(call))
 
 
-@routes.post(
-    "/audio/speech",
-    openapi_extra=documented(SpeechRequest),
-    responses=answered(
-        "(the sound)",
-        wrong=("speed", "Input should be less than or equal to 4"),
-        media_type="audio/mpeg",
-        description="The sound",
-    ),
-)
-async def speech(request: Request, service: Service) -> Response:
-    """Speak a text: the answer is the sound itself, in the format asked for."""
-    asked = await parse(SpeechRequest, request)
-    target = service.target(asked.model, asked.provider)
-    answer = await unless_gone(request, service.aspeak(target, asked.body()))
-    return Response(answer.content, media_type=answer.content_type)
-
-
-@routes.post(
-    "/audio/transcriptions",
-    openapi_extra=documented(TranscriptionRequest, form=True),
-    responses=answered({"text": "Hello world"}, wrong=("file", "it is empty")),
-)
-async def transcriptions(request: Request, service: Service) -> Response:
-    """Write down what a sound says; it is sent as the ``file`` of a form."""
-    asked, file = await read_form(TranscriptionRequest, request)
-    target = service.target(asked.model, asked.provider)
-    return json_response(await unless_gone(request, service.atranscribe(target, {"file": file, **asked.body()})))
+for _path, _sounds in (("/audio/speech", speech), ("/audio/transcriptions", transcriptions)):
+    routes.post(_path, **SOUNDS[_path])(_sounds)
 
 
 @routes.post(

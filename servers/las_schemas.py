@@ -16,10 +16,10 @@ from servers.schemas import (
     Count,
     EmbeddingFields,
     ModelName,
+    ProviderName,
 )
 
 Json = dict[str, Any]
-ProviderName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Text = Annotated[StrictStr, Field(min_length=1, max_length=1_000_000)]
 TokenCount = Annotated[StrictInt, Field(ge=0, le=1_000_000_000_000)]
 
@@ -100,49 +100,6 @@ class CostRequest(_Request):
     input_tokens: TokenCount = Field(description="Tokens of the prompt")
     output_tokens: TokenCount = Field(0, description="Tokens of the answer")
     cached_tokens: TokenCount = Field(0, description="Those of the prompt that the provider has in its cache")
-
-
-class SpeechRequest(_Request):
-    """Text to be spoken."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"model": "openai/tts-1", "input": "Hello world", "voice": "alloy"}]}
-    )
-
-    model: ModelName = Field(description=MODEL)
-    provider: ProviderName | None = Field(None, description=PROVIDER)
-    input: Annotated[StrictStr, Field(min_length=1, max_length=100_000)] = Field(description="What to say")
-    voice: Annotated[StrictStr, Field(min_length=1, max_length=256)] = Field("alloy", description="Who says it")
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] | None = Field(
-        None, description="Form of the sound; default: mp3"
-    )
-    speed: Annotated[Number, Field(ge=0.25, le=4)] | None = Field(None, description="1 is normal")
-    instructions: Text | None = Field(None, description="How to say it, such as: cheerfully")
-
-    def body(self) -> Json:
-        """The fields of OpenAI's request, without ``model``."""
-        return self.model_dump(exclude_none=True, exclude={"model", "provider"})
-
-
-class TranscriptionRequest(_Request):
-    """The fields of a form whose ``file`` is a sound."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"model": "openai/whisper-1", "file": "(the sound)", "language": "en"}]}
-    )
-
-    model: ModelName = Field(description=MODEL)
-    provider: ProviderName | None = Field(None, description=PROVIDER)
-    language: Annotated[str, Field(max_length=16)] | None = Field(None, description="What is spoken, as ISO 639-1: en")
-    prompt: Text | None = Field(None, description="What was said before, or names that are hard to spell")
-    response_format: Literal["json", "verbose_json"] | None = Field(
-        None, description="The text alone, or with its times and language"
-    )
-    temperature: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Randomness; 0 is none")
-
-    def body(self) -> Json:
-        """The fields of OpenAI's request, without ``model`` and ``file``."""
-        return self.model_dump(exclude_none=True, exclude={"model", "provider"})
 
 
 class ProbeRequest(_Request):

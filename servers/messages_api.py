@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from las_langchain.messages.requests import countable
 from las_langchain.providers import Target, split_name
 from las_langchain.service import LiteLLMService
 from las_langchain.threads import in_thread
@@ -20,6 +19,7 @@ from servers.documents import documented
 from servers.event_stream import event_response
 from servers.json_bodies import decoded
 from servers.messages.answer import message
+from servers.messages.counting import countable
 from servers.messages.documents import MESSAGE, MESSAGE_EVENTS, answered
 from servers.messages.errors import request_headers
 from servers.messages.request import chat_body, prompt, tool_names
@@ -86,7 +86,4 @@ def _count(request: Request, service: LiteLLMService, asked: CountTokensRequest)
         registry_of(request).chain(name.removeprefix(CHAINS))
         name = service.settings.model
     reader = Reader(*split_name(name, service.settings))
-    body = prompt(asked, reader)
-    tools = [tool for tool in body.get("tools", ()) if tool["type"] == "function"]
-    counted = {"messages": countable(body["messages"]), "tools": tools}
-    return service.count_tokens(f"{reader.provider}/{reader.model}", counted)
+    return service.count_tokens(f"{reader.provider}/{reader.model}", countable(prompt(asked, reader)))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from las_langchain.errors import ModelNotFoundError
-from las_langchain.providers import available_models
-from servers.answers import chat_response, json_response
+from las_langchain.threads import in_thread
+from servers.answers import call_headers, chat_response, json_response
 from servers.chat_calls import chat_call
 from servers.completion_schemas import CompletionRequest
-from servers.deps import Service
+from servers.deps import Service, registry_of, service_of
 from servers.documents import (
     CHAT_ANSWER,
     CHAT_EVENTS,
@@ -26,12 +25,24 @@ from servers.documents import (
     answered,
     documented,
 )
+from servers.exchange_calls import Asked, refuse_chains
+from servers.messages.models import anthropic_model, anthropic_models
+from servers.model_list import listed_model, listed_models
 from servers.requests import parse, unless_gone
 from servers.schemas import ChatCompletionRequest, EmbeddingRequest
+from servers.sounds import SOUNDS, speech, transcriptions
 from servers.text_calls import text_call
 
 Json = dict[str, Any]
 _MODEL = {"id": "openai/gpt-4o", "object": "model", "created": 1764000000, "owned_by": "openai"}
+_CHAIN = {
+    "id": "chains/chat",
+    "object": "model",
+    "created": 1764000000,
+    "owned_by": "chains",
+    "name": "Chat",
+    "description": "A conversation that is remembered.",
+}
 
 
 def router(prefix: str) -> APIRouter:
@@ -41,7 +52,6 @@ def router(prefix: str) -> APIRouter:
         prefix: such as ``/v1``.
     """
     routes = APIRouter(prefix=prefix, tags=["OpenAI"])
-    started = int(time.time())
 
     @routes.post(
         "/chat/completions",
@@ -73,24 +83,28 @@ def router(prefix: str) -> APIRouter:
     async def embeddings(request: Request, service: Service) -> Response:
         """Embed one or many texts."""
         asked = await parse(EmbeddingRequest, request)
-        target = service.target(asked.model)
-        return json_response(await unless_gone(request, service.aembed(target, asked.body())))
+        refuse_chains(asked.model, "embed nothing")
+        call = Asked(service.exchange("embeddings", service.target(asked.model), asked.body()))
+        answer = await unless_gone(request, call.exchange.embed())
+        return json_response(answer, call_headers(call))
 
-    @routes.get("/models", responses=answered({"object": "list", "data": [_MODEL]}))
-    async def models(service: Service) -> Response:
-        """List the models that can be called with the keys that the server has."""
-        listed = [_model(name, started) for name in available_models(service.settings)]
+    @routes.get("/models", responses=answered({"object": "list", "data": [_MODEL, _CHAIN]}))
+    async def models(request: Request) -> Response:
+        """List the models that can be called with the keys that the server has, their aliases, and the chains.
+
+        Clients of Anthropic's, which send anthropic-version, get their own form of it.
+        """
+        listed = await in_thread(partial(listed_models, service_of(request), registry_of(request)))
+        if "anthropic-version" in request.headers:
+            return json_response(anthropic_models(listed))
         return json_response({"object": "list", "data": listed})
 
     @routes.get("/models/{name:path}", responses=answered(_MODEL))
-    async def model(name: str, service: Service) -> Response:
-        """Describe one model."""
-        if name not in available_models(service.settings):
-            raise ModelNotFoundError(f"The model {name!r} is not available here; GET /v1/models lists those that are")
-        return json_response(_model(name, started))
+    async def model(name: str, request: Request) -> Response:
+        """Describe one model, alias or chain."""
+        found = await in_thread(partial(listed_model, name, service_of(request), registry_of(request)))
+        return json_response(anthropic_model(found) if "anthropic-version" in request.headers else found)
 
+    for path, endpoint in (("/audio/speech", speech), ("/audio/transcriptions", transcriptions)):
+        routes.post(path, **SOUNDS[path])(endpoint)
     return routes
-
-
-def _model(name: str, created: int) -> Json:
-    return {"id": name, "object": "model", "created": created, "owned_by": name.partition("/")[0]}

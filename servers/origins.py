@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.types import Scope
 
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+_FORWARDED = re.compile(
+    r"forwarded|via|x-forwarded-.+|x-real-ip|x-original-.+|x-rewrite-url|x-envoy-.+|cdn-loop"
+    r"|(x-|true-|x-cluster-|fly-)client-ip|cf-connecting-ip"
+)
+"""The headers of requests that somebody has handed on."""
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -23,15 +29,26 @@ def is_from_here(scope: Scope, headers: Mapping[str, str]) -> bool:
     The ``Host`` header tells a request that a web page made by way of a name of its own that leads here; others tell
     one that a proxy on this machine has handed on.
     """
+    # First of all: servers take the client's address out of such a header, and anything may stand there.
+    if any(_FORWARDED.fullmatch(name) for name in headers):
+        return False
     client = scope["client"][0] if scope.get("client") else ""
     if client and not is_address(client):
         # Such as that of Starlette's TestClient: no socket gives a name.
         return True
-    if not is_loopback(client) or any(name in headers for name in _FORWARDED):
-        return False
-    # Only programs send none; browsers always do.
-    host = headers.get("host")
-    return host is None or is_local_name(_split(f"//{host}").hostname or "")
+    # Only programs send no Host; browsers always do.
+    return is_loopback(client) and all(is_local_name(host_of(value)) for value in hosts_of(scope))
+
+
+def hosts_of(scope: Scope) -> list[str]:
+    """The request's ``Host`` headers, of which there should be one."""
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+
+
+def host_of(header: str) -> str:
+    """The name or address in a ``Host`` header, without its port; empty: it has none."""
+    found = _HOST.fullmatch(header)
+    return found[1].strip("[]").lower() if found else ""
 
 
 def is_of_other_site(scope: Scope, headers: Mapping[str, str]) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,9 @@ from servers.json_bodies import decoded
 
 Model = TypeVar("Model", bound=BaseModel)
 T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds that a client may take between two pieces of a body."""
 
 
 class PayloadTooLargeError(BadRequestError):
@@ -86,19 +90,49 @@ async def read(request: Request, most: int | None = None) -> bytes:
         most: bytes that it may have; default: ``LAS_MAX_BODY_MB``.
 
     Raises:
+        UnsupportedMediaTypeError: it is compressed.
         PayloadTooLargeError: it has more.
+        APITimeoutError: it comes too slowly, or not at all.
     """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        # A few bytes can stand for gigabytes.
+        raise UnsupportedMediaTypeError(f"Send the body as it is, without the Content-Encoding {encoding!r:.100}")
     allowed = int(service_of(request).settings.max_body_mb * 1e6)
     limit = allowed if most is None else min(most, allowed)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit, allowed)
     raw = bytearray()
-    async for part in request.stream():
+    async for part in _parts(request):
         raw += part
         if len(raw) > limit:
             raise _too_large(limit, allowed)
     return bytes(raw)
+
+
+async def _parts(request: Request) -> AsyncGenerator[bytes]:
+    """The body of *request* as it comes in.
+
+    Raises:
+        APITimeoutError: it comes too slowly, or not at all.
+    """
+    limit = service_of(request).settings.total_timeout
+    deadline = asyncio.get_running_loop().time() + limit
+    async with aclosing(request.stream()) as parts:
+        while True:
+            silence = asyncio.get_running_loop().time() + PATIENCE
+            try:
+                async with asyncio.timeout_at(min(deadline, silence)):
+                    part = await anext(parts, None)
+            except TimeoutError:
+                raise APITimeoutError(
+                    f"The body was not there in time: at most {PATIENCE:g} s between two pieces, and {limit:g} s "
+                    "(LAS_TOTAL_TIMEOUT) for all of them"
+                ) from None
+            if part is None:
+                return
+            yield part
 
 
 def _too_large(limit: int, allowed: int) -> PayloadTooLargeError:

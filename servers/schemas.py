@@ -12,10 +12,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from pydantic_core import PydanticCustomError
 
 from las_langchain.errors import BadRequestError
+from servers.client_fields import refuse_routing
 from servers.extra_schemas import ChatExtras, Number
 
 Json = dict[str, Any]
 ModelName = Annotated[StrictStr, Field(min_length=1, max_length=256)]
+ProviderName = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 Token = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 CHECKED = ConfigDict(extra="forbid", str_max_length=20_000_000, allow_inf_nan=False)
@@ -62,8 +64,9 @@ class Streamed(BaseModel):
         """The fields that the client sent, without ``model`` and ``stream``.
 
         Raises:
-            BadRequestError: there are options of a stream, and no stream.
+            BadRequestError: there are options of a stream, and no stream; or a field that clients may never send.
         """
+        refuse_routing(self.model_extra or ())
         if self.stream_options is not None and not self.stream:
             message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise BadRequestError(message, param="stream_options", code="invalid_parameter_combination")

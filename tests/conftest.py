@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,14 +174,22 @@ class Server:
         """End it and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.errors = self.process.communicate(timeout=30)[1]
+        self.process.communicate(timeout=30)
+        self.errors = self._said()
         return self.process.returncode
 
+    def _said(self) -> str:
+        """What it has written to standard error so far."""
+        self._log.seek(0)
+        return self._log.read()
+
     def __enter__(self) -> Server:
+        # A pipe that nobody reads holds its writer after some six hundred lines of the log.
+        self._log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             self._command,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             text=True,
             env=self._environment,
             cwd=self._cwd,
@@ -200,6 +209,7 @@ class Server:
                 self.stop()
         finally:
             self.process.kill()
+            self._log.close()
 
     def _read_announcement(self) -> None:
         assert self.process.stdout is not None
@@ -207,7 +217,7 @@ class Server:
             self.announced += line
             if line.startswith("Stop with"):
                 break
-        assert "Page" in self.announced, self.process.stderr and self.process.stderr.read()
+        assert "Page" in self.announced, self._said()
         self.url = next(word for word in self.announced.split() if word.startswith("http://")).rstrip("/")
 
 

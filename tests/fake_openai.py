@@ -27,7 +27,7 @@ if __package__ in (None, ""):
     # Run as a script, only this folder is importable, not the package it is.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.fake_openai_audio import spoken, written
+from tests.fake_openai_audio import form_of, spoken, spoken_events, written, written_events
 from tests.fake_openai_rules import ApiError, check_chat, check_completion, check_embedding, check_key, check_model
 from tests.fake_openai_rules import inputs_of as texts_of
 from tests.fake_openai_schema import (
@@ -131,10 +131,12 @@ class FakeOpenAI(FakeServer[Reply]):
             models = _models_body(request.path)
             return lambda exchange, reply: self.send_body(exchange, reply, models)
         if request.path == _TRANSCRIPTION:
-            words = written(request)
-            return lambda exchange, reply: self.send_body(exchange, reply, words | reply.extra)
+            return self._writer(request)
         if request.path == _SPEECH:
-            return _speaker(*spoken(request.body))
+            sound, kind = spoken(request.body)
+            if request.body.get("stream_format") == "sse":
+                return lambda exchange, reply: self.send_events(exchange, reply, spoken_events(sound))
+            return _speaker(sound, kind)
         body = _json_object(request.body)
         if request.path == "/v1/embeddings":
             check_embedding(body)
@@ -167,6 +169,15 @@ class FakeOpenAI(FakeServer[Reply]):
     def last_event(self) -> bytes:
         """The event that ends a whole stream."""
         return b"data: [DONE]\n\n"
+
+    def _writer(self, request: Received) -> Handler:
+        words = written(request)
+        if isinstance(words, str):
+            text = words.encode()
+            return lambda exchange, reply: exchange.respond(200, {"content-type": "text/plain; charset=utf-8"}, text)
+        if form_of(request).get("stream") == b"true":
+            return lambda exchange, reply: self.send_events(exchange, reply, written_events(words))
+        return lambda exchange, reply: self.send_body(exchange, reply, words | reply.extra)
 
     def _completer(self, body: JSON, make: Callable[[JSON, Reply, str], _Answering]) -> Handler:
         async def complete(exchange: Exchange, reply: Reply) -> None:

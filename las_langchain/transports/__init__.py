@@ -57,6 +57,14 @@ class Transport(Protocol):
         """Answer a speech request (``input``, ``voice``, …)."""
         ...
 
+    def astream_speech(self, target: Target, body: Body) -> AsyncGenerator[str | bytes]:
+        """Answer a speech request as the sound comes: first its media type, then its parts."""
+        ...
+
+    def astream_transcription(self, target: Target, body: Body) -> AsyncGenerator[Body]:
+        """Answer a transcription request with OpenAI's events, such as ``transcript.text.delta``."""
+        ...
+
     async def atranscribe(self, target: Target, body: Body) -> Body:
         """Answer a transcription request (``file`` as name, bytes and content type; ``language``, …)."""
         ...

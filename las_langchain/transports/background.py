@@ -10,9 +10,10 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from las_langchain.errors import APIConnectionError
@@ -170,9 +171,16 @@ class _Job(Generic[T]):
         self._call, self._running = call, running
         self._task: asyncio.Task[T | None] | None = None
         self._interruption: BaseException | None = None
+        self._why = "this process is ending"
 
     def begin(self) -> None:
         """Let it begin; where this is interrupted, :meth:`stop` has to be called."""
+        together = _TOGETHER.get()
+        if together is not None:
+            self._why = "the run that it is part of, or this process, is ending"
+            if not together.takes(self):
+                self.give_up()
+                return
         jobs = self._running.jobs
         jobs.add(self)
         self.outcome.add_done_callback(lambda _: jobs.discard(self))
@@ -186,7 +194,7 @@ class _Job(Generic[T]):
         self._call.close()
         if not self.outcome.done():
             # Nobody but the end of the process gives up what somebody waits for.
-            self.outcome.set_exception(APIConnectionError("The call was given up: this process is ending"))
+            self.outcome.set_exception(APIConnectionError(f"The call was given up: {self._why}"))
 
     def stop(self) -> None:
         """Cancel it, if it is not over, and wait until it is: by then its connection is closed and its row queued."""
@@ -199,6 +207,12 @@ class _Job(Generic[T]):
             # The garbage collector closes generators in any thread, also in the loop's.
             if threading.current_thread() is not self._running.thread:
                 concurrent.futures.wait([self.outcome], CLOSING_PATIENCE)
+
+    def cancel(self) -> None:
+        """Cancel it, if it is not over; whoever waits for it sees it given up."""
+        if not self.outcome.done():
+            with contextlib.suppress(RuntimeError):
+                self._running.loop.call_soon_threadsafe(self._cancel)
 
     def _begin(self) -> None:
         if not self.outcome.done():
@@ -226,6 +240,53 @@ class _Job(Generic[T]):
             self.outcome.set_exception(error)
         else:
             self.outcome.set_result(cast("T", task.result()))
+
+
+class _Together:
+    """The jobs of one run, in whatever threads they are waited for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: set[_Job[Any]] | None = set()
+
+    def takes(self, job: _Job[Any]) -> bool:
+        """Note *job*, unless the run is over."""
+        with self._lock:
+            if self._jobs is None:
+                return False
+            self._jobs.add(job)
+        job.outcome.add_done_callback(lambda _: self._forget(job))
+        return True
+
+    def end(self) -> None:
+        """Cancel what is left, and what may follow."""
+        with self._lock:
+            jobs, self._jobs = self._jobs or (), None
+        for job in jobs:
+            job.cancel()
+
+    def _forget(self, job: _Job[Any]) -> None:
+        with self._lock:
+            if self._jobs is not None:
+                self._jobs.discard(job)
+
+
+_TOGETHER: ContextVar[_Together | None] = ContextVar("las_together", default=None)
+
+
+@contextlib.contextmanager
+def ending_together() -> Iterator[None]:
+    """Cancel, when the block ends, the synchronous calls that were begun inside and are still waited for.
+
+    A thread cannot be cancelled; what it waits for can.
+    """
+    together = _Together()
+    token = _TOGETHER.set(together)
+    try:
+        yield
+    finally:
+        _TOGETHER.reset(token)
+        together.end()
 
 
 class _End:

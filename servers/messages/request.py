@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import jsonschema_rs
+
 from las_langchain.catalog import model_info
 from las_langchain.messages.media import OPENAI_WIRE
 from servers.messages import turns
@@ -106,9 +108,11 @@ def _service_tier(asked: MessagesRequest, reader: Reader) -> str | None:
 
 
 def _response_format(asked: MessagesRequest) -> Json | None:
-    wanted = (asked.output_config and asked.output_config.format) or asked.output_format
+    new = asked.output_config.format if asked.output_config else None
+    wanted = new or asked.output_format
     if wanted is None:
         return None
+    _check_schema(wanted.schema_, "output_config.format.schema" if new else "output_format.schema")
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": wanted.schema_, "strict": True}}
 
 
@@ -122,6 +126,7 @@ def _tool(tool: CustomTool | TypedTool, where: str, reader: Reader) -> Json:
     if tool.description is not None:
         function["description"] = tool.description
     function["parameters"] = tool.input_schema.model_dump()
+    _check_schema(function["parameters"], f"{where}.input_schema")
     if tool.strict is not None:
         function["strict"] = tool.strict
     own = dumped(tool) if reader.is_claude else {}
@@ -130,11 +135,21 @@ def _tool(tool: CustomTool | TypedTool, where: str, reader: Reader) -> Json:
     return {"type": "function", "function": function, **hints}
 
 
+def _check_schema(schema: Json, where: str) -> None:
+    """Refuse what is no JSON schema, over which litellm, and some providers, trip."""
+    try:
+        jsonschema_rs.meta.validate(schema)
+    except (ValueError, jsonschema_rs.ValidationError) as error:
+        raise refused(where, f"not a JSON schema: {str(error).splitlines()[0]:.200}") from None
+
+
 def _typed(tool: TypedTool, where: str, reader: Reader) -> Json:
     if not tool.type.startswith(_CLIENTS_TOOLS):
         raise refused(f"{where}.type", f"Anthropic's servers run {tool.type!r:.60}, which is not supported here")
     if reader.provider != "anthropic":
         raise refused(f"{where}.type", f"only Anthropic's own models know {tool.type!r:.60}; send an input_schema")
+    for name in tool.model_extra or ():
+        raise refused(f"{where}.{name:.100}", "Extra inputs are not permitted")
     return dumped(tool)
 
 
@@ -178,9 +193,10 @@ def _anthropics_own(asked: MessagesRequest, reader: Reader) -> Json:
     if reader.provider != "anthropic":
         return {}
     config = dumped(asked.output_config) if asked.output_config else {}
+    management = asked.context_management
     own = {
         "output_config": {name: value for name, value in config.items() if name != "format" and value is not None},
-        "context_management": asked.context_management,
+        "context_management": dumped(management) if management and management.edits else None,
         "cache_control": asked.cache_control.sent if asked.cache_control else None,
     }
     given = {name: value for name, value in own.items() if value}

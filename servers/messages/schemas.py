@@ -47,6 +47,8 @@ class TypedTool(Shape):
 
     type: Annotated[str, Field(max_length=100)]
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$")]
+    cache_control: CacheControl | None = None
+    max_characters: int | None = None
 
 
 class AutoChoice(Shape):
@@ -106,6 +108,20 @@ class OutputConfig(Shape):
     task_budget: Json | None = None
 
 
+class Edit(Shape):
+    """What is to be forgotten, and when."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+
+
+class ContextManagement(Shape):
+    """What the model is to forget of a long conversation."""
+
+    edits: Annotated[list[Edit], Field(max_length=100, fail_fast=True)] | None = None
+
+
 class Metadata(Shape):
     """Who asks."""
 
@@ -149,7 +165,7 @@ class PromptFields(Shape):
     cache_control: Annotated[CacheControl, WithJsonSchema(_OBJECT)] | None = Field(
         None, description="Caches the prompt up to its last block; for Anthropic's models"
     )
-    context_management: Json | None = Field(
+    context_management: Annotated[ContextManagement, WithJsonSchema(_OBJECT)] | None = Field(
         None, description="What Anthropic's models are to forget of a long conversation; others forget nothing"
     )
     mcp_servers: Annotated[list[Json], Field(max_length=0)] | None = Field(

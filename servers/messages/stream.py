@@ -90,7 +90,7 @@ class Events:
         yield from self._close()
         cost = {"cost": self._usage["cost"]} if self._usage and self._usage.get("cost") is not None else {}
         usage = {**usage_of(self._usage), **cost}
-        # It belongs to the begin, where it is not known yet.
+        # Only whole messages have it.
         usage.pop("cache_creation", None)
         told = end(self._finish_reason, called=bool(self._count), refused=self._refused)
         yield {"type": "message_delta", "delta": told, "usage": usage}

@@ -13,7 +13,6 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
@@ -49,16 +48,13 @@ def threaded(text: str) -> str:
     return str(ChatLAS().invoke(text).text)
 
 
-foreign = RunnableLambda(
-    lambda text: (
-        ChatOpenAI(
-            model="gpt-4o", base_url=os.environ["OPENAI_BASE_URL"], api_key=os.environ["OPENAI_API_KEY"], max_retries=0
-        )
-        .invoke(text)
-        .text
-    )
-)
-"""Another package's model."""
+def foreign(text: str) -> str:
+    """A chain with another package's model."""
+    from langchain_openai import ChatOpenAI
+
+    address, key = os.environ["OPENAI_BASE_URL"], os.environ["OPENAI_API_KEY"]
+    model = ChatOpenAI(model="gpt-4o", base_url=address, api_key=key, max_retries=0)
+    return str(model.invoke(text).text)
 
 
 @tool

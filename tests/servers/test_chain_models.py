@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import openai
@@ -51,7 +55,28 @@ def model_server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upst
         "PYTHONPATH": str(ROOT),
     }
     with Server(environment=environment, cwd=folder) as running:
-        yield running
+        assert running.process.stderr is not None
+        with read_away(running.process.stderr):
+            yield running
+
+
+@contextmanager
+def read_away(pipe: IO[str]) -> Iterator[None]:
+    """Read a log that nobody wants, which would stop its writer once the pipe is full."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            if select.select([pipe], [], [], 0.05)[0] and not os.read(pipe.fileno(), 65536):
+                return
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -193,7 +218,7 @@ class TestMessages:
         file = {"type": "file", "file": {"file_id": "file-1"}}
         messages: list[Any] = [
             {"role": "developer", "content": "Be brief.", "name": "boss"},
-            {"role": "system", "content": [{"type": "text", "text": "Be kind."}]},
+            {"role": "system", "content": [{"type": "text", "text": "Be kind."}], "name": "boss"},
             {"role": "user", "name": "ada", "content": [{"type": "text", "text": "Look"}, picture, sound, file]},
             {"role": "assistant", "content": None, "tool_calls": [call, broken]},
             {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "A cat."}]},
@@ -202,7 +227,9 @@ class TestMessages:
             {"role": "user", "content": "And?"},
         ]
         asked(http, "prompted", messages)
-        assert upstream.last.body["messages"] == messages
+        # What providers without the role of a developer are sent in its place is the transport's affair.
+        assert [{"content": None, **message} for message in upstream.last.body["messages"][1:]] == messages[1:]
+        assert upstream.last.body["messages"][0]["content"] == "Be brief."
 
     @pytest.mark.parametrize(
         ("message", "param"),
@@ -273,16 +300,15 @@ class setting:  # noqa: N801 - reads as a verb
 
     def __init__(self, http: httpx.Client, **changes: Any) -> None:
         self._http, self._changes = http, changes
-        self._before: Json = {}
 
     def __enter__(self) -> None:
         self._change(self._changes)
 
     def __exit__(self, *exc_info: object) -> None:
-        self._change({"chain_steps": "reasoning"})
+        self._change({"chain_steps": "reasoning", "model": "openai/gpt-4o"})
 
     def _change(self, changes: Json) -> None:
-        answer = self._http.put("/api/v1/litellm/config", json={"settings": changes})
+        answer = self._http.patch("/api/v1/litellm/config", json=changes)
         assert answer.status_code == 200, answer.text
 
 
@@ -324,17 +350,16 @@ class TestUsage:
     def test_an_unknown_price_is_no_price(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         with setting(http, model="openai/fake-model"):
             answer = asked(http, "threaded")
-        http.put("/api/v1/litellm/config", json={"settings": {"model": "openai/gpt-4o"}})
         assert "cost" not in answer["usage"]
         assert "x-las-cost" not in answer["headers"]
 
 
 class TestMemory:
     def test_a_header_or_metadata_names_the_conversation(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
-        thread = {"x-las-thread": "größe"}
+        thread = {"x-las-thread": "größe".encode()}
         history: list[Any] = [{"role": "system", "content": "Be brief."}, *HELLO]
         answer = asked(http, "chat", history, thread)
-        assert answer["headers"]["x-las-thread"].encode("latin-1").decode() == "größe"
+        assert answer["headers"].multi_items().count(("x-las-thread", "größe")) == 1
         history += [answer["message"], {"role": "user", "content": "And dogs?"}]
         asked(http, "chat", history, metadata={"thread_id": "größe"})
         assert [role for role, _ in sent(upstream)] == ["system", "user", "assistant", "user"]
@@ -351,7 +376,7 @@ class TestMemory:
         assert "x-las-thread" not in answer["headers"]
 
     def test_chains_without_memory_do_not_mind(self, http: httpx.Client) -> None:
-        for chain in ("lcel", "rag"):
+        for chain in ("lcel", "bare"):
             answer = asked(http, chain, HELLO, {"x-las-thread": "x" * 300}, metadata={"thread_id": "one"})
             assert "x-las-thread" not in answer["headers"]
 
@@ -382,13 +407,14 @@ class TestMemory:
         assert "calculator: 42" in joined(chunks, "reasoning_content")
 
 
-class TestSampling:
-    ASKED: Json = {"temperature": 0.5, "top_p": 0.9, "max_completion_tokens": 9, "stop": ["END"], "seed": 7}
+ASKED: Json = {"temperature": 0.5, "top_p": 0.9, "max_completion_tokens": 9, "stop": ["END"], "seed": 7}
 
+
+class TestSampling:
     @pytest.mark.parametrize("chain", ["lcel", "bare", "busy", "agent", "chat", "deep", "threaded", "prompted"])
     def test_it_reaches_the_chains_model(self, http: httpx.Client, upstream: FakeOpenAI, chain: str) -> None:
         more = {"presence_penalty": 0.5, "frequency_penalty": -0.5, "logit_bias": {"5": -1}}
-        asked(http, chain, **self.ASKED, **more)
+        asked(http, chain, **ASKED, **more)
         for request in upstream.requests:
             body = request.body
             assert (body["temperature"], body["top_p"], body["stop"], body["seed"]) == (0.5, 0.9, ["END"], 7)
@@ -396,7 +422,7 @@ class TestSampling:
             assert {**body, **more} == body
 
     def test_the_authors_word_goes_first(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
-        asked(http, "warm", **self.ASKED)
+        asked(http, "warm", **ASKED)
         body = upstream.last.body
         assert (body["temperature"], body.get("max_tokens", body.get("max_completion_tokens"))) == (0.25, 7)
         assert body["top_p"] == 0.9
@@ -405,8 +431,8 @@ class TestSampling:
         labels = {"user": "u", "store": True, "service_tier": "auto", "safety_identifier": "s", "metadata": {"a": "b"}}
         asked(http, "lcel", reasoning_effort="low", verbosity="low", prompt_cache_key="k", **labels)
         assert not upstream.last.body.keys() & {"reasoning_effort", "verbosity"}
-        assert asked(http, "answer_object", **self.ASKED)["finish_reason"] == "stop"
-        asked(http, "foreign", **self.ASKED)
+        assert asked(http, "answer_object", **ASKED)["finish_reason"] == "stop"
+        asked(http, "foreign", **ASKED)
 
     @pytest.mark.parametrize(
         "fields",
@@ -440,16 +466,17 @@ class City(BaseModel):
     people: int
 
 
-class TestStructure:
-    TEXT: Json = {"type": "json_schema", "json_schema": {"name": "city", "schema": City.model_json_schema()}}
+CITY: Json = {"type": "json_schema", "json_schema": {"name": "city", "schema": City.model_json_schema()}}
 
+
+class TestStructure:
     def test_an_answer_that_fits_is_left_as_it_is(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         said = '{"name":"Rome",  "people": 3}'
         upstream.enqueue(Reply(content=said), Reply(content=f"Here:\n```json\n{said}\n```"))
-        assert asked(http, "lcel", response_format=self.TEXT)["message"]["content"] == said
-        assert json.loads(joined(streamed(http, "lcel", response_format=self.TEXT))) == json.loads(said)
+        assert asked(http, "lcel", response_format=CITY)["message"]["content"] == said
+        assert json.loads(joined(streamed(http, "lcel", response_format=CITY))) == json.loads(said)
         assert len(upstream.requests) == 2
-        assert json.loads(asked(http, "answer_object", response_format=self.TEXT)["message"]["content"])["people"] == 2
+        assert json.loads(asked(http, "answer_object", response_format=CITY)["message"]["content"])["people"] == 2
         assert len(upstream.requests) == 2
 
     def test_any_other_is_put_into_the_schema(self, client: OpenAI, upstream: FakeOpenAI) -> None:
@@ -476,13 +503,13 @@ class TestStructure:
 
     def test_steps_are_still_told(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         upstream.enqueue(*TestSteps.REPLIES, Reply(content='{"name": "Rome", "people": 3}'))
-        chunks = streamed(http, "busy", response_format=self.TEXT)
+        chunks = streamed(http, "busy", response_format=CITY)
         assert json.loads(joined(chunks)) == {"name": "Rome", "people": 3}
         assert "wait: waited" in joined(chunks, "reasoning_content")
 
     def test_what_cannot_be_put_is_an_error(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         upstream.enqueue(Reply(content="Rome."), *[Reply(content='{"name": 7}')] * 2)
-        body = {"model": "chains/lcel", "messages": HELLO, "response_format": self.TEXT}
+        body = {"model": "chains/lcel", "messages": HELLO, "response_format": CITY}
         assert http.post("/v1/chat/completions", json=body).status_code == 502
 
     def test_on_the_embedded_model(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
@@ -490,7 +517,6 @@ class TestStructure:
         wanted = {"type": "json_schema", "json_schema": {"name": "c", "schema": schema, "strict": True}}
         with setting(http, model="local/smollm2-135m-instruct"):
             answer = asked(http, "answer_object", response_format=wanted)
-        http.put("/api/v1/litellm/config", json={"settings": {"model": "openai/gpt-4o"}})
         assert json.loads(answer["message"]["content"])["colour"] in ("red", "blue")
 
 
@@ -638,7 +664,8 @@ class TestLeaving:
     def test_the_models_connection_is_closed(
         self, http: httpx.Client, upstream: FakeOpenAI, chain: str, stream: bool
     ) -> None:
-        upstream.enqueue(self.SLOW if stream else Reply(hang=True))
+        # The one in a thread asks its model for the whole answer.
+        upstream.enqueue(self.SLOW if stream and chain != "threaded" else Reply(hang=True))
         assert self.left(http, chain, stream, lambda: bool(upstream.requests), upstream) < 0.2
 
     @pytest.mark.parametrize("stream", [False, True])
@@ -657,8 +684,9 @@ class TestLeaving:
             connection.sendall(f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + request.content)
             self.wait(begun)
             time.sleep(0.1)
+            before = upstream.disconnects
         gone = time.perf_counter()
-        self.wait(lambda: bool(upstream.disconnects))
+        self.wait(lambda: upstream.disconnects > before)
         return time.perf_counter() - gone
 
     def wait(self, until: Callable[[], bool]) -> None:

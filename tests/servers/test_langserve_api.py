@@ -162,7 +162,7 @@ class TestWhatLangServeGetsWrong:
             upstream.enqueue(*[Reply(status=401)] * 3)
             response = http.post(path, json={"input": HELLO})
             assert response.status_code == 401, response.text
-            assert response.json()["error"]["type"] == "authentication_error"
+            assert response.json()["error"]["type"] == "invalid_request_error"
             upstream.reset()
 
     def test_the_pages_find_their_files(self, http: httpx.Client) -> None:
@@ -197,7 +197,7 @@ class TestWhatLangServeGetsWrong:
 
     async def test_a_page_that_is_opened_first_keeps_no_chain_from_answering(self) -> None:
         transport = httpx.ASGITransport(create_app(chains=["tests.user_chains:shout", "tests.user_chains:whole"]))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test/chains") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost/chains") as client:
             await client.get("/shout/playground/")
             for path, field in (("/shout/invoke", "input"), ("/whole/batch", "inputs")):
                 given = "hi" if field == "input" else ["hi"]

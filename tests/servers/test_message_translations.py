@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from las_langchain.errors import APIError, BadRequestError, LASError, RateLimitError
 from servers.messages.answer import message
+from servers.messages.counting import countable
 from servers.messages.errors import error_body, is_anthropics, status_of
 from servers.messages.models import anthropic_models
 from servers.messages.names import long_names, short
@@ -269,10 +270,12 @@ def test_thinking_in_the_words_of_who_is_to_think(reader: Reader, fields: Json, 
 
 
 def test_what_only_anthropic_has_is_left_out_for_others() -> None:
-    fields = {"context_management": {"edits": []}, "output_config": {"effort": "low", "task_budget": {"total": 9}}}
+    edits = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    fields = {"context_management": edits, "output_config": {"effort": "low", "task_budget": {"total": 9}}}
     own = translated(asked(**fields), CLAUDE)["extra_body"]
     assert own == fields
     assert "extra_body" not in translated(asked(**fields))
+    assert "extra_body" not in translated(asked(context_management={"edits": []}), CLAUDE)
 
 
 def test_who_asks() -> None:
@@ -308,6 +311,25 @@ def test_blocks_that_count_anthropics_clients_go_only_to_anthropic() -> None:
     assert "x-anthropic-billing-header" in claudes
 
 
+def test_what_can_be_counted() -> None:
+    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "They hum."}}
+    mixed = {"type": "document", "source": {"type": "content", "content": [text("a"), text("b")]}}
+    plain = {"type": "document", "source": {"type": "content", "content": "c"}}
+    tools = [TOOL, {"type": "bash_20250124", "name": "bash"}]
+    request = asked([document, mixed, plain, PDF, IMAGE], "ho", tools=tools)
+    counted = countable(translated(request, CLAUDE))
+    said = [part.get("text") for part in counted["messages"][0]["content"]]
+    assert said == ["They hum.", "a", "b", "c", None]
+    assert counted["messages"][1] == {"role": "assistant", "content": "ho"}
+    assert '"name":"look"' in counted["messages"][2]["content"]
+    assert countable(translated(asked())) == {"messages": [{"role": "user", "content": "hi"}]}
+
+
+def test_levels_of_service() -> None:
+    assert translated(asked(service_tier="standard_only"))["service_tier"] == "default"
+    assert "service_tier" not in translated(asked(service_tier="auto"), CLAUDE)
+
+
 SERVER_RESULT: Json = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
 WRONG: list[tuple[Json, Reader, str, str]] = [
     (asked([use()]), GPT, "messages.0.content.0", "only be in `assistant`"),
@@ -318,6 +340,25 @@ WRONG: list[tuple[Json, Reader, str, str]] = [
     (asked(tools=[TOOL, {"type": "bash_20250124", "name": "bash"}]), GPT, "tools.1.type", "only Anthropic's own"),
     (asked(tools=[{"type": "bash_20250124", "name": "bash"}]), CHAIN, "tools.0.type", "only Anthropic's own"),
     (asked(tools=[{"type": "web_search_20250305", "name": "web_search"}]), CLAUDE, "tools.0.type", "servers run"),
+    (asked(tools=[{"type": "bash_20250124", "name": "bash", "function": "x"}]), CLAUDE, "tools.0.function", "Extra"),
+    (
+        asked(tools=[TOOL, {**TOOL, "input_schema": {"type": "object", "properties": {"a": 5}}}]),
+        GPT,
+        "tools.1.input_schema",
+        "not a JSON schema",
+    ),
+    (
+        asked(output_config={"format": {"type": "json_schema", "schema": {"type": "thing"}}}),
+        GPT,
+        "output_config.format.schema",
+        "not a JSON schema",
+    ),
+    (
+        asked(output_format={"type": "json_schema", "schema": {"required": 5}}),
+        CLAUDE,
+        "output_format.schema",
+        "not a JSON schema",
+    ),
     (asked(tools=[TOOL], tool_choice={"type": "tool", "name": "x"}), GPT, "tool_choice.name", "no tool has the name"),
     (asked(service_tier="standard_only"), CLAUDE, "service_tier", "cannot be passed on"),
 ]  # fmt: skip

@@ -318,6 +318,8 @@ BAD: list[tuple[Any, int, str]] = [
     ({**ASK, "stop_sequences": [1]}, 400, "stop_sequences.0: Input should be a valid string"),
     ({**ASK, "stream": 1}, 400, "stream: Input should be a valid boolean"),
     ({**ASK, "metadata": {"user": "me"}}, 400, "metadata.user: Extra inputs are not permitted"),
+    ({**ASK, "context_management": {"edits": 5}}, 400, "context_management.edits: Input should be a valid list"),
+    ({**ASK, "context_management": {"edits": [{}]}}, 400, "context_management.edits.0.type: Field required"),
     ({**ASK, "container": "c"}, 400, "container: Not supported here: leave it out"),
     ({**ASK, "mcp_servers": [{"url": "http://evil"}]}, 400, "mcp_servers: Not supported here: leave it out"),
     ({**ASK, "tempratur": 1}, 400, "tempratur: Extra inputs are not permitted; did you mean 'temperature'?"),

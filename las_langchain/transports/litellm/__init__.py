@@ -61,9 +61,11 @@ OpenAIGPTConfig.translate_developer_role_to_system_role = lambda self, messages:
     messages if type(self) is OpenAIGPTConfig else _translate(self, messages)
 )
 
+from las_langchain.transports.litellm.guards import install_guards  # noqa: E402 - when litellm is set up
 from las_langchain.transports.litellm.transport import LiteLLMTransport  # noqa: E402 - when litellm is set up
 from las_langchain.transports.litellm.worker import install_worker  # noqa: E402
 
+install_guards()
 install_worker()
 
 __all__ = ["LiteLLMTransport"]

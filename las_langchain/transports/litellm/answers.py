@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import struct
 from typing import Any
 
 import litellm
@@ -74,8 +76,20 @@ def clean_chunk(chunk: Json) -> Json:
     return _without_none(chunk)
 
 
-def clean_embeddings(response: Json) -> Json:
-    """litellm's embeddings as OpenAI would have sent them."""
+def clean_embeddings(response: Json, encoding: str | None) -> Json:
+    """litellm's embeddings as OpenAI would have sent them.
+
+    Args:
+        response: litellm's answer.
+        encoding: the form that was asked for, which not every provider knows.
+    """
+    for item in response.get("data") or () if encoding else ():
+        vector = item.get("embedding")
+        if encoding == "base64" and isinstance(vector, list):
+            item["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+        elif encoding == "float" and isinstance(vector, str):
+            item["embedding"] = [number for (number,) in struct.iter_unpack("<f", base64.b64decode(vector))]
+    response["model"] = (response.get("model") or "").removeprefix("ollama/")
     answer = _without_none(response)
     # litellm counts them for every call; vectors have none.
     return {**answer, "usage": {k: v for k, v in answer.get("usage", {}).items() if k != "completion_tokens"}}

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import litellm
 import openai
 
-from las_langchain.errors import APIError, BadRequestError
+from las_langchain.errors import APIConnectionError, APIError, BadRequestError
 from las_langchain.providers import Target
 from las_langchain.transports import SpeechAnswer
+from las_langchain.transports.litellm.completions import openai_client
 from las_langchain.transports.litellm.requests import call_arguments, refuse_unknown
+from las_langchain.transports.litellm.streams import Clock
 
 Json = dict[str, Any]
 
-SPEECH_FIELDS = frozenset("input voice response_format speed instructions".split())
-TRANSCRIPTION_FIELDS = frozenset("file language prompt response_format temperature timestamp_granularities".split())
+SPEECH_FIELDS = frozenset("input voice response_format speed instructions stream_format".split())
+TRANSCRIPTION_FIELDS = frozenset(
+    "file language prompt response_format temperature timestamp_granularities include chunking_strategy keywords "
+    "known_speaker_names known_speaker_references languages".split()
+)
+# What litellm passes on; for OpenAI the others go to its own client, which is also asked for streams.
+_LITELLMS = frozenset("file language prompt response_format temperature timestamp_granularities".split())
 _TYPES = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg",
@@ -34,27 +41,105 @@ async def speak(target: Target, body: Json) -> SpeechAnswer:
     Raises:
         BadRequestError: there is nothing to say.
     """
-    refuse_unknown(body, SPEECH_FIELDS, target)
-    if not isinstance(body.get("input"), str) or not body["input"].strip():
-        raise BadRequestError("input: expected text to speak", param="input")
+    _check_speech(target, body)
     async with _sending_headers(target) as client:
         response = await litellm.aspeech(**_arguments(target, body), **client)
     content = bytes(response.content)
     if not content:
         raise APIError("The provider sent an empty sound")
-    said = response.response.headers.get("content-type", "").partition(";")[0]
-    # Some servers call every sound a stream of bytes.
-    known = said if said.startswith("audio/") else _TYPES.get(str(body.get("response_format") or "mp3"), said)
-    return SpeechAnswer(content, known)
+    return SpeechAnswer(content, _media_type(response.response.headers.get("content-type", ""), body))
+
+
+async def stream_speech(target: Target, body: Json) -> AsyncGenerator[str | bytes]:
+    """Answer a speech request as the sound comes: first its media type, then its parts; failures as above."""
+    if target.provider != "openai":
+        answer = await speak(target, body)
+        yield answer.content_type
+        yield answer.content
+        return
+    _check_speech(target, body)
+    clock, fields = Clock(target), {name: value for name, value in body.items() if value is not None}
+    async with contextlib.AsyncExitStack() as stack:
+        async with clock.patience():
+            sending = openai_client(target).audio.speech.with_streaming_response.create(
+                model=target.model, extra_headers=dict(target.headers), **fields
+            )
+            response = await stack.enter_async_context(sending)
+        yield _media_type(response.headers.get("content-type", ""), body)
+        parts = response.iter_bytes()
+        while True:
+            async with clock.patience():
+                part = await anext(parts, None)
+            if part is None:
+                return
+            with clock.stopped():
+                yield part
+            clock.hear()
+
+
+async def stream_transcription(target: Target, body: Json) -> AsyncGenerator[Json]:
+    """Answer a transcription request with OpenAI's events.
+
+    Raises:
+        BadRequestError: the provider has no such streams.
+    """
+    refuse_unknown(body, TRANSCRIPTION_FIELDS, target)
+    if target.provider != "openai":
+        raise BadRequestError(f"stream: {target.id} sends its words only when it has heard all", param="stream")
+    clock = Clock(target)
+    async with clock.patience():
+        stream = await openai_client(target).audio.transcriptions.create(**_given(target, body), stream=True)
+    kind = None
+    async with stream:
+        events = aiter(stream)
+        while True:
+            async with clock.patience():
+                event = await anext(events, None)
+            if event is None:
+                break
+            kind = event.type
+            with clock.stopped():
+                yield event.model_dump(exclude_unset=True)
+            clock.hear()
+    if kind != "transcript.text.done":
+        raise APIConnectionError("The stream ended before the answer was whole")
 
 
 async def transcribe(target: Target, body: Json) -> Json:
     """Answer a transcription request."""
     refuse_unknown(body, TRANSCRIPTION_FIELDS, target)
+    if target.provider == "openai" and not _given(target, body).keys() <= _LITELLMS | {"model", "extra_headers"}:
+        answer = await openai_client(target).audio.transcriptions.create(**_given(target, body))
+        return {"text": answer} if isinstance(answer, str) else answer.model_dump(exclude_none=True)
+    for name in body.keys() - _LITELLMS:
+        if body[name] is not None:
+            raise BadRequestError(f"{name}: litellm sends none to {target.provider}", param=name)
     async with _sending_headers(target) as client:
         response = await litellm.atranscription(**_arguments(target, body), **client)
     answer = response if isinstance(response, dict) else response.model_dump()
     return {name: value for name, value in answer.items() if value is not None and not name.startswith("_")}
+
+
+def _check_speech(target: Target, body: Json) -> None:
+    refuse_unknown(body, SPEECH_FIELDS, target)
+    if not isinstance(body.get("input"), str) or not body["input"].strip():
+        raise BadRequestError("input: expected text to speak", param="input")
+    if body.get("stream_format") == "sse" and target.provider != "openai":
+        raise BadRequestError(f"stream_format: {target.id} sends the sound alone", param="stream_format")
+
+
+def _media_type(said: str, body: Json) -> str:
+    kind = said.partition(";")[0]
+    if body.get("stream_format") == "sse":
+        return kind or "text/event-stream"
+    # Some servers call every sound a stream of bytes.
+    return kind if kind.startswith("audio/") else _TYPES.get(str(body.get("response_format") or "mp3"), kind)
+
+
+def _given(target: Target, body: Json) -> Json:
+    """What OpenAI's client is called with."""
+    given = {name: value for name, value in body.items() if value is not None}
+    return {**given, "model": target.model, "extra_headers": dict(target.headers)}
 
 
 @contextlib.asynccontextmanager

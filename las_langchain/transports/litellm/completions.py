@@ -81,6 +81,17 @@ def _arguments(target: Target, body: Json) -> Json:
     }
 
 
+def openai_client(target: Target) -> Any:
+    """OpenAI's own client, as litellm has it, with its connections."""
+    return openai_chat_completions._get_openai_client(
+        is_async=True,
+        api_key=target.api_key.get_secret_value() if target.api_key else "none",
+        api_base=target.api_base.rstrip("/") if target.api_base else None,
+        timeout=target.timeout,
+        max_retries=0,
+    )
+
+
 class _Client:
     """What litellm takes for OpenAI's client; remembers what the provider really sent.
 
@@ -90,13 +101,7 @@ class _Client:
 
     def __init__(self, target: Target) -> None:
         self.completions = self.with_raw_response = self
-        self._client: Any = openai_chat_completions._get_openai_client(
-            is_async=True,
-            api_key=target.api_key.get_secret_value() if target.api_key else "none",
-            api_base=target.api_base.rstrip("/") if target.api_base else None,
-            timeout=target.timeout,
-            max_retries=0,
-        )
+        self._client = openai_client(target)
         self._taken: list[Json] = []
         self.answer: Any = None
 

@@ -142,6 +142,8 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     error = _original(error)
     kind, status = _kind(error)
     headers = getattr(error, "litellm_response_headers", None) or {}
+    if isinstance(error, openai.APIStatusError) and not headers:
+        headers = error.response.headers
     translated = kind(
         _text(error, kind, target),
         param=_if_text(getattr(error, "param", None) or _said(error).get("param"), target),
@@ -187,6 +189,9 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
         return errors.ServiceUnavailableError, None
     if _OLLAMAS.search(text):
         return errors.APIError, None
+    if isinstance(status, int) and status < 400:
+        # A redirect, which is not followed; clients would follow it.
+        return errors.APIConnectionError, None
     kind = errors.for_status(status) if isinstance(status, int) else errors.APIError
     return kind, status if isinstance(status, int) and status != kind.status_code else None
 
@@ -268,7 +273,9 @@ def _unreachable(target: Target) -> str:
 
 def _reason(error: Exception, target: Target) -> str:
     """What the provider said, in one line and without secrets."""
-    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    own = _said(error).get("message") if isinstance(error, openai.APIStatusError) else None
+    text = own if isinstance(own, str) else str(error)
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     for noise in _APPENDED:
         first = first.partition(noise)[0]
     said = _OPENROUTER.sub(r"\1", _PREFIXES.sub("", first).strip())

@@ -30,9 +30,9 @@ _JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence
 # Who calls; litellm would name itself.
 _SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
 _TAKE_METADATA = frozenset({"openai", "azure"})
-_ANTHROPICS_OWN = frozenset("cache_control container context_management inference_geo output_config speed".split())
 # What litellm has to see of a request to OpenAI: it translates these, or needs them itself.
 _SEEN = frozenset("messages tools max_tokens stream_options thinking extra_body extra_headers".split())
+_ANTHROPICS_OWN = frozenset("cache_control container context_management inference_geo output_config speed".split())
 # litellm has two dialects of Ollama: the better one for chat does not embed.
 _EMBEDDING_PREFIXES = {"ollama_chat/": "ollama/"}
 # For the others litellm forgets the headers of an embeddings request.
@@ -63,7 +63,7 @@ def chat_arguments(target: Target, body: Json) -> Json:
         del arguments["response_format"]
         arguments["messages"] = [{"role": "system", "content": _JSON_ONLY}, *arguments["messages"]]
     if target.provider == "anthropic" and "extra_body" in arguments:
-        arguments |= _anthropics_own(arguments.pop("extra_body"))
+        arguments |= _anthropics_own(arguments.pop("extra_body"), target)
     if target.provider == "ollama":
         arguments = _for_ollama(arguments)
     elif target.litellm_model.startswith("hosted_vllm/"):
@@ -134,6 +134,11 @@ def embedding_arguments(target: Target, body: Json) -> Json:
     for chat, embedding in _EMBEDDING_PREFIXES.items():
         model = embedding + model.removeprefix(chat) if model.startswith(chat) else model
     arguments = {key: value for key, value in body.items() if value is not None}
+    prefix = model.partition("/")[0]
+    if prefix not in _OPENAI_LIKE and prefix not in ("azure", "hosted_vllm"):
+        # A matter of form alone, which the answer is put into afterwards.
+        arguments.pop("encoding_format", None)
+        _check_texts(target, arguments.get("input"))
     if target.provider == "openai":
         # litellm refuses it for models whose names it does not know; whether they take it is for the server to say.
         arguments["allowed_openai_params"] = ["dimensions"]
@@ -141,11 +146,17 @@ def embedding_arguments(target: Target, body: Json) -> Json:
     if token := arguments.pop("azure_ad_token", None):
         # litellm would send it as a field of the request, too.
         arguments["azure_ad_token_provider"] = lambda: token
-    if (target.headers or arguments.get("extra_headers")) and model.partition("/")[0] not in _TAKE_EMBEDDING_HEADERS:
+    if (target.headers or arguments.get("extra_headers")) and prefix not in _TAKE_EMBEDDING_HEADERS:
         raise errors.BadRequestError(
             f"extra_headers: litellm sends no headers with embeddings of {target.provider}", param="extra_headers"
         )
     return {**arguments, "model": model}
+
+
+def _check_texts(target: Target, given: Any) -> None:
+    """Refuse tokens, which only OpenAI and servers like it take."""
+    if isinstance(given, list) and given and not isinstance(given[0], str):
+        raise errors.BadRequestError(f"input: {target.id} takes texts, not tokens", param="input")
 
 
 def _own_arguments(target: Target, arguments: Json) -> Json:
@@ -159,14 +170,14 @@ def _own_arguments(target: Target, arguments: Json) -> Json:
     return {}
 
 
-def _anthropics_own(extra: Json) -> Json:
+def _anthropics_own(extra: Json, target: Target) -> Json:
     """Anthropic's own fields, of which litellm sends those that it gets as arguments; the object itself is refused.
 
     Raises:
         BadRequestError: one is none of those, and might be litellm's own.
     """
     for name in extra:
-        if name not in _ANTHROPICS_OWN:
+        if name not in _ANTHROPICS_OWN and name not in target.extra_fields:
             hint = nearest(name, _ANTHROPICS_OWN)
             raise errors.BadRequestError(f"extra_body.{name}: not a field of Anthropic's{hint}", param="extra_body")
     return extra

@@ -207,11 +207,16 @@ class Clock:
 
     def heard(self, chunk: Json) -> None:
         """Begin to wait for the next piece, if *chunk* has one."""
-        if any(
-            choice.get("finish_reason") or not _is_empty([choice.get(name) for name in _SAID])
-            for choice in chunk["choices"]
-        ):
-            self._due = self._time() + self._between
+        if any(choice.get("finish_reason") or _speaks(choice) for choice in chunk["choices"]):
+            self.hear()
+
+    def hear(self) -> None:
+        """Begin to wait for the next piece."""
+        self._due = self._time() + self._between
+
+
+def _speaks(choice: Json) -> bool:
+    return not _is_empty([choice.get(name) for name in _SAID])
 
 
 def _is_empty(value: Any) -> bool:

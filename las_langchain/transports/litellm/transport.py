@@ -13,7 +13,7 @@ from las_langchain import errors
 from las_langchain.providers import Target
 from las_langchain.transports import SpeechAnswer
 from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
-from las_langchain.transports.litellm.audio import speak, transcribe
+from las_langchain.transports.litellm.audio import speak, stream_speech, stream_transcription, transcribe
 from las_langchain.transports.litellm.callbacks import Callbacks
 from las_langchain.transports.litellm.completions import complete_text, stream_text
 from las_langchain.transports.litellm.failures import explained, translated
@@ -85,7 +85,7 @@ class LiteLLMTransport:
         with translated(target, body), explained():
             async with asyncio.timeout(target.timeout):
                 response = await litellm.aembedding(**embedding_arguments(target, body))
-            return clean_embeddings(response.model_dump())
+            return clean_embeddings(response.model_dump(), body.get("encoding_format"))
 
     async def aspeak(self, target: Target, body: Json) -> SpeechAnswer:
         """See :class:`~las_langchain.transports.Transport`."""
@@ -93,6 +93,22 @@ class LiteLLMTransport:
         with translated(target):
             async with asyncio.timeout(target.timeout):
                 return await speak(target, body)
+
+    async def astream_speech(self, target: Target, body: Json) -> AsyncGenerator[str | bytes]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target):
+            async with aclosing(stream_speech(target, body)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def astream_transcription(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        self._callbacks.settle()
+        with translated(target):
+            async with aclosing(stream_transcription(target, body)) as events:
+                async for event in events:
+                    yield event
 
     async def atranscribe(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""

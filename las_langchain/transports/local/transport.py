@@ -80,9 +80,16 @@ class LocalTransport:
 
     async def aspeak(self, target: Target, body: Json) -> SpeechAnswer:
         """See :class:`~las_langchain.transports.Transport`; no embedded model speaks."""
-        raise BadRequestError(
-            f"{target.id} does not speak; name a model that does, such as openai/tts-1", param="model"
-        )
+        raise _mute(target)
+
+    async def astream_speech(self, target: Target, body: Json) -> AsyncGenerator[str | bytes]:
+        """See :class:`~las_langchain.transports.Transport`; no embedded model speaks."""
+        raise _mute(target)
+        yield b""
+
+    async def astream_transcription(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """See :class:`~las_langchain.transports.Transport`; no embedded model listens."""
+        yield await self.atranscribe(target, body)
 
     async def atranscribe(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`; no embedded model listens."""
@@ -202,6 +209,10 @@ class LocalTransport:
             return [vector for vectors, _ in parts for vector in vectors], sum(tokens for _, tokens in parts)
         ordered = sorted(answer["data"], key=lambda item: item["index"])
         return [item["embedding"] for item in ordered], answer["usage"]["prompt_tokens"]
+
+
+def _mute(target: Target) -> BadRequestError:
+    return BadRequestError(f"{target.id} does not speak; name a model that does, such as openai/tts-1", param="model")
 
 
 def _free(body: Json) -> bool:
