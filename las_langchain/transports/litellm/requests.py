@@ -135,7 +135,7 @@ def embedding_arguments(target: Target, body: Json) -> Json:
         model = embedding + model.removeprefix(chat) if model.startswith(chat) else model
     arguments = {key: value for key, value in body.items() if value is not None}
     prefix = model.partition("/")[0]
-    if prefix not in _OPENAI_LIKE and prefix not in ("azure", "hosted_vllm"):
+    if prefix not in _OPENAI_LIKE and prefix not in ("azure", "hosted_vllm", "openai"):
         # A matter of form alone, which the answer is put into afterwards.
         arguments.pop("encoding_format", None)
         _check_texts(target, arguments.get("input"))
