@@ -51,5 +51,5 @@ def _full_name(name: str, settings: LASSettings) -> str | None:
         return None
 
 
-def _model(id_: str, **more: str) -> Json:
-    return {"id": id_, "object": "model", "created": _STARTED, "owned_by": id_.partition("/")[0], **more}
+def _model(name: str, /, **more: str) -> Json:
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": name.partition("/")[0], **more}

@@ -114,7 +114,7 @@ def streamed(http: httpx.Client, chain: str, messages: list[Any] = HELLO, header
     if "error" in chunks[-1]:
         return chunks
     assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
-    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
     ends = [chunk["choices"][0]["finish_reason"] for chunk in chunks if chunk["choices"]]
     assert ends[:-1] == [None] * (len(ends) - 1)
     assert ends[-1] is not None

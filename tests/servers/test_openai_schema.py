@@ -40,8 +40,9 @@ ADDED: Mapping[str, frozenset[str]] = {
     "ChatCompletionMessage": frozenset({"reasoning_content"}),
     "ChoiceDelta": frozenset({"reasoning_content"}),
     "Model": frozenset({"name", "description"}),
-    # OpenAI's have it, though the package does not know it.
+    # OpenAI's have these, though the package does not know them.
     "Response": frozenset({"store"}),
+    "TranscriptionVerbose": frozenset({"task"}),
 }
 """The documented fields that the package does not know."""
 TOOLS = [{"type": "function", "function": WEATHER_TOOL}]
