@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import httpx
 import openai
@@ -20,7 +16,7 @@ from openai import OpenAI
 from pydantic import BaseModel
 
 from servers.chain_models import chain_models
-from tests.conftest import ROOT, UPSTREAM_KEY, Server
+from tests.conftest import ROOT, UPSTREAM_KEY, Server, WarmServer
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 from tests.servers.model_chains import NAMES
 
@@ -40,8 +36,10 @@ TOOL: Json = {
 }
 
 
-@pytest.fixture(scope="module")
-def model_server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def model_server(
+    data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upstream: FakeOpenAI, warm_python: None
+) -> Iterator[Server]:
     folder, data = tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("models-data")
     (data / "models").symlink_to(data_dir / "models")
     named = "\n".join(f'{name} = "tests.servers.model_chains:{name}"' for name in NAMES)
@@ -54,29 +52,8 @@ def model_server(data_dir: Path, tmp_path_factory: pytest.TempPathFactory, _upst
         "OPENAI_BASE_URL": _upstream.url,
         "PYTHONPATH": str(ROOT),
     }
-    with Server(environment=environment, cwd=folder) as running:
-        assert running.process.stderr is not None
-        with read_away(running.process.stderr):
-            yield running
-
-
-@contextmanager
-def read_away(pipe: IO[str]) -> Iterator[None]:
-    """Read a log that nobody wants, which would stop its writer once the pipe is full."""
-    over = threading.Event()
-
-    def read() -> None:
-        while not over.is_set():
-            if select.select([pipe], [], [], 0.05)[0] and not os.read(pipe.fileno(), 65536):
-                return
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with WarmServer(environment=environment, cwd=folder) as running:
+        yield running
 
 
 @pytest.fixture
