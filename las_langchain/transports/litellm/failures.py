@@ -142,8 +142,8 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     error = _original(error)
     kind, status = _kind(error)
     headers = getattr(error, "litellm_response_headers", None) or {}
-    if isinstance(error, openai.APIStatusError) and not headers:
-        headers = error.response.headers
+    if _is_openais(error) and not headers:
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
     translated = kind(
         _text(error, kind, target),
         param=_if_text(getattr(error, "param", None) or _said(error).get("param"), target),
@@ -157,6 +157,11 @@ def _las_error(error: Exception, target: Target) -> errors.LASError:
     # What litellm's users read from its exceptions.
     translated.__dict__.update(llm_provider=target.provider, model=target.model)
     return translated
+
+
+def _is_openais(error: Exception) -> bool:
+    """Whether *error* is of OpenAI's client, which litellm's all derive from, and did not pass through litellm."""
+    return type(error).__module__.partition(".")[0] == "openai"
 
 
 def _original(error: Exception) -> Exception:
@@ -273,7 +278,7 @@ def _unreachable(target: Target) -> str:
 
 def _reason(error: Exception, target: Target) -> str:
     """What the provider said, in one line and without secrets."""
-    own = _said(error).get("message") if isinstance(error, openai.APIStatusError) else None
+    own = _said(error).get("message") if _is_openais(error) else None
     text = own if isinstance(own, str) else str(error)
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     for noise in _APPENDED:
