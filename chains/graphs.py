@@ -38,7 +38,7 @@ async def answer_chunks(
     """Run *graph*, whose state has ``messages``, and yield what it says.
 
     Clients execute the tool calls that they are sent, so a call that the graph makes itself, and its result, are a line
-    of ``additional_kwargs["reasoning_content"]``, and an item of ``additional_kwargs["steps"]``. Only a call of a tool
+    of ``additional_kwargs["reasoning_content"]``, and of ``additional_kwargs["steps"]``. Only a call of a tool
     that the client has offered is a tool call. The usage, and
     ``response_metadata["cost"]``, are those of all model calls together. What waits for a
     person is told in the text, and in ``additional_kwargs["interrupts"]``.

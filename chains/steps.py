@@ -7,7 +7,10 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 STEPS = "steps"
-"""Key of ``additional_kwargs`` under which the steps are that the text of ``reasoning_content`` beside it tells of."""
+"""Key of ``additional_kwargs`` under which the steps are, a line each, that ``reasoning_content`` beside it tells of.
+
+They are a text since LangServe's pages cannot add up lists.
+"""
 
 
 def step_chunk(text: str, step: str | None = None, **fields: Any) -> AIMessageChunk:
@@ -18,7 +21,8 @@ def step_chunk(text: str, step: str | None = None, **fields: Any) -> AIMessageCh
         step: the same in words that stand alone; None: *text*.
         fields: of the chunk.
     """
-    kwargs = {"reasoning_content": text, STEPS: [(text if step is None else step).strip()]}
+    line = " ".join((text if step is None else step).split())
+    kwargs = {"reasoning_content": text, STEPS: f"{line}\n"}
     return AIMessageChunk(content="", additional_kwargs=kwargs, **fields)
 
 
@@ -31,4 +35,4 @@ def thought_of(message: AIMessage) -> str:
 
 def steps_of(message: AIMessage) -> list[str]:
     """The steps that *message* tells of."""
-    return list(message.additional_kwargs.get(STEPS) or ())
+    return str(message.additional_kwargs.get(STEPS) or "").splitlines()

@@ -80,7 +80,7 @@ def _check_key(value: SecretStr) -> SecretStr:
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 Address = Annotated[str, AfterValidator(_check_address)]
 Key = Annotated[SecretStr, AfterValidator(_check_key)]
-FieldNames = Annotated[tuple[str, ...], AfterValidator(check_extra_fields)]
+FieldNames = Annotated[list[str], AfterValidator(check_extra_fields)]
 Headers = dict[Annotated[str, AfterValidator(_check_header_name)], Annotated[str, AfterValidator(_check_header_value)]]
 
 
@@ -108,7 +108,9 @@ class ProviderSettings(BaseModel):
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="litellm arguments, such as api_version"
     )
-    extra_fields: FieldNames = Field((), description="Fields beside OpenAI's that clients may send to it")
+    extra_fields: FieldNames = Field(
+        default_factory=list, description="Fields beside OpenAI's that clients may send to it"
+    )
 
     _check_prices = field_validator("options")(_priced)
 
@@ -146,7 +148,9 @@ class DeploymentSettings(BaseModel):
     options: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="litellm arguments, such as api_version"
     )
-    extra_fields: FieldNames = Field((), description="Fields beside OpenAI's that clients may send; and the provider's")
+    extra_fields: FieldNames = Field(
+        default_factory=list, description="Fields beside OpenAI's that clients may send; and the provider's"
+    )
     routing: DeploymentRouting = Field(
         default_factory=DeploymentRouting, description="Further fields of litellm's Router: order, cooldown_time"
     )

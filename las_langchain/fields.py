@@ -76,7 +76,7 @@ def is_routing(name: str) -> bool:
     return plain in _ROUTING or name.lower() in _ROUTING or bool(_ROUTING_SHAPE.fullmatch(plain[:100]))
 
 
-def check_extra_fields(names: Iterable[str]) -> tuple[str, ...]:
+def check_extra_fields(names: Iterable[str]) -> list[str]:
     """*names*, sorted, if clients may be allowed to send fields of these names.
 
     Raises:
@@ -87,7 +87,7 @@ def check_extra_fields(names: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(f"{name!r:.80} is not the name of a request's field")
         if is_routing(name):
             raise ValueError(f"{name!r:.80} cannot be left to clients: it may say where a call goes, or with which key")
-    return tuple(sorted(set(names)))
+    return sorted(set(names))
 
 
 def for_provider(body: Json, known: frozenset[str], allowed: frozenset[str]) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds that a client may take between two pieces of a body."""
+_MOST_UNKNOWN = 100
+"""Fields that a request may have beside those of its schema, where this allows any."""
 
 
 class PayloadTooLargeError(BadRequestError):
@@ -147,10 +150,10 @@ def validated(schema: type[Model], fields: dict[str, Any]) -> Model:
         BadRequestError: one is unknown or wrong; ``param`` names it.
     """
     # Before the fields are looked at: there may be a million, or one whose name has a million letters.
-    if schema.model_config.get("extra") == "forbid":
-        for name in fields:
-            if name not in schema.model_fields:
-                raise _unknown(name, schema)
+    most = 0 if schema.model_config.get("extra") == "forbid" else _MOST_UNKNOWN
+    unknown = list(islice((name for name in fields if name not in schema.model_fields), most + 1))
+    if len(unknown) > most:
+        raise _unknown(unknown[0], schema)
     try:
         return schema.model_validate(fields)
     except ValidationError as error:

@@ -70,7 +70,9 @@ class Streamed(BaseModel):
         if self.stream_options is not None and not self.stream:
             message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise BadRequestError(message, param="stream_options", code="invalid_parameter_combination")
-        return self.model_dump(exclude_unset=True, exclude={"model", "provider", "stream"})
+        # Of what is beside the fields nothing may be left out without a word.
+        own = {"model", "provider", "stream"}.intersection(type(self).model_fields)
+        return self.model_dump(exclude_unset=True, exclude=own)
 
 
 class _OpenAIChat(Streamed):

@@ -200,6 +200,7 @@ class Server:
         except BaseException:
             self.process.kill()
             self.process.communicate()
+            self._log.close()
             raise
         return self
 

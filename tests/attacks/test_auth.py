@@ -61,7 +61,9 @@ def test_no_route_answers_without_a_key(attacked: Server, faulty: FaultyUpstream
         for method, path in sorted(found):
             answer = client.request(method, path)
             assert answer.status_code == 401, (method, path)
-            if method != "HEAD":
+            if "/v1/messages" in path:
+                assert answer.json()["error"]["type"] == "authentication_error", (method, path)
+            elif method != "HEAD":
                 assert answer.json()["error"]["code"] == "invalid_api_key", (method, path)
     assert faulty.requests == []
 

@@ -300,7 +300,7 @@ def test_what_is_no_http(attacked: Server, name: str) -> None:
 
 
 UNKNOWN: Verdict = (404, INVALID, "unknown_url", None)
-NO_MODEL: Verdict = (404, INVALID, "model_not_found", None)
+NO_MODEL: Verdict = (404, INVALID, "model_not_found", "model")
 PATHS: dict[str, Verdict] = {
     "//v1/models": UNKNOWN,
     "/v1//models": UNKNOWN,

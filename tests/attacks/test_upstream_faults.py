@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[int, str, str | None, int]] = {
     "status-409": (409, "some_error", None, 1),
     "status-413": (413, "some_error", None, 1),
     "status-418": (418, "some_error", None, 1),
-    "status-422": (422, "some_error", None, 1),
+    "status-422": (400, "some_error", None, 1),
     "status-429": (429, "some_error", "rate_limit_exceeded", 2),
     "status-500": (500, "some_error", None, 2),
     "status-501": (501, "some_error", None, 2),

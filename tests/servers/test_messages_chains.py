@@ -50,7 +50,7 @@ def test_agents(client: Anthropic, upstream: FakeOpenAI, chain: str, streams: bo
 def test_chains_of_other_kinds(client: Anthropic) -> None:
     answer = client.messages.create(**ASK, model="chains/whole", system="Be brief.", extra_body={"temperature": 0.5})
     assert "12 times 7" in answer.content[-1].text  # type: ignore[union-attr]
-    with pytest.raises(anthropic.BadRequestError, match="model: extract takes no chat"):
+    with pytest.raises(anthropic.BadRequestError, match="model: chains/extract takes no chat"):
         client.messages.create(**ASK, model="chains/extract")
     with pytest.raises(anthropic.NotFoundError, match="nothing"):
         client.messages.create(**ASK, model="chains/nothing")

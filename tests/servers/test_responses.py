@@ -270,7 +270,7 @@ def test_items_of_every_kind(http: httpx.Client, upstream: FakeOpenAI) -> None:
     whole(http, input=items)
     developer, user, assistant, first, second, moved, refusal, last = upstream.last.body["messages"]
     # OpenAI's older models know no developers.
-    assert developer == {"role": "system", "content": "Be kind"}
+    assert developer == {"role": "developer", "content": "Be kind"}
     assert [part["type"] for part in user["content"]] == ["text", "image_url", "file", "input_audio"]
     assert user["content"][1]["image_url"] == {"url": image, "detail": "high"}
     assert "reasoning_content" not in assistant
