@@ -13,10 +13,10 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
-from vcr.request import Request
 
 from las_langchain import ChatLAS
 from tests import fake_anthropic, fake_openai
+from tests.cassettes import readable_cassettes
 from tests.fake_anthropic import FakeAnthropic
 from tests.fake_openai import FakeOpenAI
 
@@ -35,25 +35,8 @@ DETAILS = ["audio_input", "audio_output", "reasoning_output", "cache_read_input"
 
 @pytest.fixture(scope="module")
 def vcr_config() -> dict[str, Any]:
-    """Cassettes that can be read, and hold neither keys nor the port that the double had."""
-    return {
-        "serializer": "json",
-        "match_on": ["method", "path", "body"],
-        "before_record_request": _asked,
-        "before_record_response": _answered,
-        "allow_playback_repeats": True,
-    }
-
-
-def _asked(request: Request) -> Request:
-    request.uri = f"http://upstream{request.path}"
-    request.headers = {"content-type": "application/json"}
-    return request
-
-
-def _answered(response: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in response["headers"].items() if name.lower() == "content-type"}
-    return {**response, "headers": kept}
+    """How vcr keeps the cassettes."""
+    return readable_cassettes()
 
 
 def whole(model: ChatLAS, prompt: str | list[BaseMessage], *, stream: bool) -> AIMessage:

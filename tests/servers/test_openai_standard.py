@@ -14,8 +14,8 @@ import pytest
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
-from vcr.request import Request
 
+from tests.cassettes import readable_cassettes
 from tests.conftest import Server
 from tests.fake_openai import FakeOpenAI, Reply
 
@@ -24,25 +24,8 @@ DETAILS = ["audio_input", "audio_output", "reasoning_output", "cache_read_input"
 
 @pytest.fixture(scope="module")
 def vcr_config() -> dict[str, Any]:
-    """Cassettes that can be read, and hold neither keys nor the port that the server had."""
-    return {
-        "serializer": "json",
-        "match_on": ["method", "path", "body"],
-        "before_record_request": _asked,
-        "before_record_response": _answered,
-        "allow_playback_repeats": True,
-    }
-
-
-def _asked(request: Request) -> Request:
-    request.uri = f"http://server{request.path}"
-    request.headers = {"content-type": "application/json"}
-    return request
-
-
-def _answered(response: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in response["headers"].items() if name.lower() == "content-type"}
-    return {**response, "headers": kept}
+    """How vcr keeps the cassettes."""
+    return readable_cassettes()
 
 
 # Said while a cassette is recorded, when there is nothing to measure yet.
