@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -50,6 +51,8 @@ NO_TEXT = ("input", "List should have at least 1 item after validation, not 0")
 _FILE = {"type": "string", "format": "binary", "description": "The sound: mp3, m4a, ogg, wav, webm or flac"}
 
 
+# The routes are made once for each address that they are under.
+@cache
 def documented(schema: type[BaseModel], *, form: bool = False, required: bool = True) -> Json:
     """The request body of a route whose body is parsed in one pass, without FastAPI, for ``openapi_extra``.
 
