@@ -242,6 +242,7 @@ def _image_part(source: str) -> dict[str, Any]:
 def _uvicorn() -> Any:
     try:
         import fastapi  # noqa: F401
+        import httptools  # noqa: F401
         import uvicorn
     except ModuleNotFoundError:
         raise ConfigurationError("The server needs an extra: pip install 'las-langchain[server]'") from None
