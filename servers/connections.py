@@ -142,7 +142,10 @@ class Connection(HttpToolsProtocol):
             self._begin(name, self.unread_seconds)
         elif name == "last" or (name == "head" and not self._unused):
             self.transport.close()
-        elif name == "head" and not self._answers:
+        elif name == "head" and self._answers:
+            # Some clients end a body with an empty line; it is no reason to break off the answer.
+            self._begin(name, self.head_seconds)
+        elif name == "head":
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"it was not there within {self.head_seconds:g} s")
         else:
             # A close would wait for what is not read to be read.

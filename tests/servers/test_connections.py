@@ -141,6 +141,13 @@ def test_an_answer_that_takes_its_time_is_waited_for(port: int) -> None:
     assert seconds >= 1.0
 
 
+@pytest.mark.parametrize("after", [b"\r\n", b"GET / HT"])
+def test_what_follows_a_request_does_not_break_off_its_answer(port: int, after: bytes) -> None:
+    raw, seconds = say(port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", after, pause=0.1)
+    assert b"done" in raw
+    assert 1.0 <= seconds < 4
+
+
 @pytest.mark.parametrize(
     "data",
     [
