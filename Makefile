@@ -44,6 +44,7 @@ bench: setup ## Run the benchmarks
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/fairness.py
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv run --no-project --active --with langchain-litellm python benchmarks/chat_model.py
 
 # With the extras in it: older versions of pip take a package with an extra for another one than that without, and find no hash.

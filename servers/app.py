@@ -56,6 +56,8 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
     app.include_router(las_api.routes)
     app.include_router(langserve_api.router(registry))
 
+    # Containers and balancers ask with HEAD whether it lives.
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", tags=["Server"], responses=answered(_UP))
     async def health(request: Request) -> dict[str, Any]:
         """Say that the server runs; to those with a key also with which model, and which chains cannot be used."""

@@ -13,6 +13,7 @@ import json
 import logging
 import mimetypes
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -95,6 +96,9 @@ def serve(
     _announce(settings, listener.getsockname()[1])
     for name, reason in application.state.chains.failures.items():
         print(f"  The chain {name} cannot be used: {reason}", file=sys.stderr)
+    # uvicorn sends itself again what ended it: by SIGTERM's default the process would be gone before the answers that
+    # were cut off are in the ledger.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
 
@@ -242,6 +246,7 @@ def _image_part(source: str) -> dict[str, Any]:
 def _uvicorn() -> Any:
     try:
         import fastapi  # noqa: F401
+        import httptools  # noqa: F401
         import uvicorn
     except ModuleNotFoundError:
         raise ConfigurationError("The server needs an extra: pip install 'las-langchain[server]'") from None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from las_langchain.errors import BadRequestError
+
+_UPGRADE = frozenset({b"upgrade", b"http2-settings"})
+"""The headers of requests that would rather go on in another protocol."""
 
 
 class Connection(HttpToolsProtocol):
@@ -30,7 +35,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._unused = 0
+        self._unused = self._unread = 0
+        self._parsed = self._unparsed = b""
         self._in_body = self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -49,7 +55,10 @@ class Connection(HttpToolsProtocol):
         if self._refused:
             return
         self._unused += len(data)
-        super().data_received(data)
+        self._unparsed = data
+        while self._unparsed:
+            self._parsed, self._unparsed = self._unparsed, b""
+            super().data_received(self._parsed)
         if self._unused > self.head_bytes:
             self._refuse_head()
         elif self._unused and not self._in_body:
@@ -81,9 +90,28 @@ class Connection(HttpToolsProtocol):
         self._unused, self._in_body = 0, False
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Take a request that would rather go on in another protocol, such as HTTP/2, for one that would not.
+
+        Java's client asks for that with every request, and the parser passes over the bodies of such.
+        """
+        upgrade = sys.exc_info()[1]
+        assert isinstance(upgrade, httptools.HttpParserUpgrade)  # noqa: S101 - how uvicorn calls this
+        kept = [header for header in self.headers if header[0] not in _UPGRADE]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in kept)
+        first = f"{self.scope['method']} ".encode() + self.url + f" HTTP/{self.scope['http_version']}\r\n".encode()
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._unparsed = first + head + b"\r\n" + self._parsed[upgrade.args[0] :]
+
+    def _should_upgrade(self) -> bool:
+        # The parser asks for it with CONNECT too.
+        return any(name == b"upgrade" for name, _ in self.headers)
+
     def pause_writing(self) -> None:
         """Wait until the client reads on."""
         super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
         self._begin("unread", self.unread_seconds)
 
     def resume_writing(self) -> None:
@@ -108,9 +136,16 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self, name: str) -> None:
         self._timers.pop(name, None)
-        if name == "last" or (name == "head" and not self._unused):
+        if name == "unread" and (unread := self.transport.get_write_buffer_size()) < self._unread:
+            # However slowly, it reads.
+            self._unread = unread
+            self._begin(name, self.unread_seconds)
+        elif name == "last" or (name == "head" and not self._unused):
             self.transport.close()
-        elif name == "head" and not self._answers:
+        elif name == "head" and self._answers:
+            # Some clients end a body with an empty line; it is no reason to break off the answer.
+            self._begin(name, self.head_seconds)
+        elif name == "head":
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"it was not there within {self.head_seconds:g} s")
         else:
             # A close would wait for what is not read to be read.

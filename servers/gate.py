@@ -70,7 +70,10 @@ class Gate:
         # With every request, whichever page makes it, a browser sends what it was given for HTTP's Basic scheme.
         by_itself = not self._keys or headers.get("authorization", "")[:6].lower() == "basic "
         if by_itself and is_of_other_site(scope, headers):
-            return PermissionDeniedError("Pages of other sites may not ask this server: see the header Origin")
+            return PermissionDeniedError(
+                "Pages of other sites may not ask this server: the header Origin does not name its Host, which a proxy "
+                "in front must hand on as it is"
+            )
         return None
 
 

@@ -159,6 +159,8 @@ def test_health_tells_strangers_nothing_but_that_it_lives(attacked: Server) -> N
     stranger, friend = (ask(attacked.url, request("GET", "/health", *given)) for given in ([], GOOD["bearer"]))
     assert stranger.body == b'{"status":"ok"}'
     assert b'"model"' in friend.body
+    looked = ask(attacked.url, request("HEAD", "/health", "Connection: close"))
+    assert (looked.status, looked.body) == (200, b"")
 
 
 def test_browsers_ask_for_a_password_and_programs_do_not(attacked: Server) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -188,7 +189,7 @@ def test_uvicorn_serves_it_by_name(data_dir: Path, warm_python: None) -> None:
 # Each waits for seconds, so that the signals and the numbers are not combined.
 @pytest.mark.parametrize(("number", "streams"), [(signal.SIGINT, 12), (signal.SIGTERM, 1)])
 async def test_the_server_ends_cleanly_in_the_middle_of_answers(
-    data_dir: Path, warm_python: None, streams: int, number: signal.Signals
+    data_dir: Path, tmp_path: Path, warm_python: None, streams: int, number: signal.Signals
 ) -> None:
     messages = [{"role": "user", "content": "Tell a very long story about a dragon"}]
     body = {"model": "local/smollm2-135m-instruct", "messages": messages, "max_tokens": 8000, "stream": True}
@@ -200,7 +201,8 @@ async def test_the_server_ends_cleanly_in_the_middle_of_answers(
                 async for _ in response.aiter_bytes():
                     begun.set()
 
-    with WarmServer() as server:
+    database = tmp_path / "usage.sqlite3"
+    with WarmServer(environment={"LAS_DATABASE_URL": f"sqlite:///{database}"}) as server:
         async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
             tasks = [asyncio.create_task(read(client)) for _ in range(streams)]
             await begun.wait()
@@ -210,6 +212,8 @@ async def test_the_server_ends_cleanly_in_the_middle_of_answers(
     assert time.monotonic() - begin < 20
     assert "Traceback" not in server.errors
     assert status in (0, -number)
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("select count(*) from calls").fetchone() == (streams,)
 
 
 def test_litellm_is_not_imported_for_a_local_model(data_dir: Path) -> None:

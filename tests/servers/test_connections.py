@@ -25,13 +25,22 @@ class Impatient(Connection):
     last_seconds = 0.2
 
 
+MUCH = 30_000_000
+"""Bytes that no socket holds."""
 left = threading.Event()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Answers at once; under ``/flood`` with more than anybody reads, under ``/slow`` after a while."""
+    """Answers at once; under ``/flood`` with more than anybody reads, under ``/slow`` after a while.
+
+    Under ``/echo`` with what it was sent, under ``/much`` with :data:`MUCH` in one piece.
+    """
     await send({"type": "http.response.start", "status": 200, "headers": []})
     try:
+        if scope["path"] == "/echo":
+            await send({"type": "http.response.body", "body": await _body(receive), "more_body": True})
+        if scope["path"] == "/much":
+            await send({"type": "http.response.body", "body": b"x" * MUCH, "more_body": True})
         if scope["path"] == "/flood":
             while (await _message(receive))["type"] != "http.disconnect":
                 await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
@@ -42,6 +51,14 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
         left.set()
         raise
     await send({"type": "http.response.body", "body": b"done", "more_body": False})
+
+
+async def _body(receive: Any) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    return body
 
 
 async def _message(receive: Any) -> Any:
@@ -124,6 +141,13 @@ def test_an_answer_that_takes_its_time_is_waited_for(port: int) -> None:
     assert seconds >= 1.0
 
 
+@pytest.mark.parametrize("after", [b"\r\n", b"GET / HT"])
+def test_what_follows_a_request_does_not_break_off_its_answer(port: int, after: bytes) -> None:
+    raw, seconds = say(port, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n", after, pause=0.1)
+    assert b"done" in raw
+    assert 1.0 <= seconds < 4
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -151,3 +175,42 @@ def test_who_does_not_read_is_left(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
         assert left.wait(10)
+
+
+def test_who_reads_slowly_is_waited_for(port: int) -> None:
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        begun, read = time.monotonic(), 0
+        while more := client.recv(1_000_000):
+            read += len(more)
+            time.sleep(max(0.0, read / (MUCH / 2) - (time.monotonic() - begun)))
+    assert read > MUCH
+    assert time.monotonic() - begun > 1.9
+
+
+UPGRADE = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
+
+
+@pytest.mark.parametrize(
+    "length", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]
+)
+@pytest.mark.parametrize("cuts", [0, 1, 30])
+def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(port: int, length: bytes, cuts: int) -> None:
+    asked = b"POST /echo HTTP/1.1\r\n" + UPGRADE + length
+    last = asked.replace(b"HTTP2-Settings\r\n", b"HTTP2-Settings, close\r\n")
+    parts = [asked + last] if not cuts else [asked[:-cuts], asked[-cuts:] + last]
+    raw, _ = say(port, *parts, pause=0.1)
+    assert raw.count(b"HTTP/1.1 200 OK") == raw.count(b"\r\nhello\r\n") == 2
+
+
+def test_a_head_with_an_upgrade_has_the_same_bounds(port: int) -> None:
+    raw, _ = say(port, b"GET / HTTP/1.1\r\n" + UPGRADE + b"X: " + b"a" * 3000 + b"\r\n\r\n")
+    assert raw.startswith(b"HTTP/1.1 431 ")
+    raw, seconds = say(
+        port, b"POST /echo HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 5\r\n\r\nhello", b"GET", pause=0.1
+    )
+    assert raw.count(b"HTTP/1.1 200 OK") == raw.count(b"HTTP/1.1 408 ") == 1
+    assert seconds < 4
