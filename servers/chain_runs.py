@@ -18,7 +18,8 @@ from las_langchain.transports.background import ending_together
 from servers.chain_chunks import Deltas, Steps, Whole, cut_off
 from servers.chain_fields import ChainFields
 from servers.chain_structure import structured
-from servers.chain_usage import RunUsage, counted
+from servers.chain_usage import RunUsage
+from servers.chain_watch import telling
 
 Json = dict[str, Any]
 
@@ -113,7 +114,7 @@ class ChainRun:
             stack.enter_context(ending_together())
             stack.enter_context(using(self._service))
             stack.enter_context(calling(chain=self._chain.name))
-            stack.enter_context(counted(self._service, self.usage))
+            stack.enter_context(telling(self.usage))
             stack.enter_context(asking(**fields.sampling))
             stack.enter_context(offering(fields.offered))
             yield
