@@ -540,6 +540,41 @@ class TestClientsTools:
         told = upstream.last.body["messages"]
         assert [call["id"] for call in told[-2]["tool_calls"]] == ["s1"]
 
+    @pytest.mark.parametrize("thread", [None, "both-sides"])
+    def test_what_the_servers_found_is_not_asked_for_again(
+        self, http: httpx.Client, upstream: FakeOpenAI, thread: str | None
+    ) -> None:
+        headers = {"x-las-thread": thread} if thread else None
+        own = [ToolCall("wait", {"seconds": 0}, f"s{number}") for number in (1, 2)]
+        again = ToolCall("get_time", {"zone": "CET"}, "c2")
+        upstream.enqueue(Reply(tool_calls=[own[0]]), Reply(tool_calls=[CALL]))
+        upstream.enqueue(Reply(tool_calls=[own[1]]), Reply(tool_calls=[again]), Reply(content="Noon."))
+        history = list(HELLO)
+        for identifier in ("c1", "c2"):
+            answer = asked(http, "asking", history, headers, tools=[TOOL])
+            (call,) = answer["message"]["tool_calls"]
+            history += [answer["message"], {"role": "tool", "tool_call_id": identifier, "content": "12:00"}]
+            assert call["id"] == identifier
+        assert asked(http, "asking", history, headers, tools=[TOOL])["message"]["content"] == "Noon."
+        told = upstream.last.body["messages"]
+        made = [call["id"] for message in told for call in message.get("tool_calls", ())]
+        assert made == ["s1", "c1", "s2", "c2"]
+        assert [message["tool_call_id"] for message in told if message["role"] == "tool"] == made
+
+    def test_they_are_not_put_into_another_conversation(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
+        upstream.enqueue(Reply(tool_calls=[ToolCall("wait", {"seconds": 0}, "s1")]), Reply(tool_calls=[CALL]))
+        call = asked(http, "asking", tools=[TOOL])["message"]
+        result = {"role": "tool", "tool_call_id": "c1", "content": "12:00"}
+        asked(http, "asking", [{"role": "user", "content": "dogs"}, call, result], tools=[TOOL])
+        assert [message["role"] for message in upstream.last.body["messages"]] == ["user", "assistant", "tool"]
+
+    def test_a_choice_that_must_be_made_is_made_in_the_end(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
+        # The double calls the first tool there is, which is the server's.
+        answer = asked(http, "asking", tools=[TOOL], tool_choice="required")
+        assert [call["function"]["name"] for call in answer["message"]["tool_calls"]] == ["get_time"]
+        assert [tool["function"]["name"] for tool in upstream.last.body["tools"]] == ["get_time"]
+        assert len(upstream.requests) < 10
+
     def test_choices(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         named = {"type": "function", "function": {"name": "get_time"}}
         for choice, expected in ((named, named), ("required", "required"), ("auto", None)):
