@@ -345,6 +345,20 @@ class TestMemory:
         assert http.post("/chains/chat/invoke", json={**given, "config": config}).status_code == 200
         assert [role for role, _ in sent(upstream)] == ["system", "user", "assistant", "user", "assistant", "user"]
 
+    @pytest.mark.parametrize("chain", ["chat", "agent", "busy"])
+    def test_a_conversation_that_is_named_late_is_remembered_whole(
+        self, http: httpx.Client, upstream: FakeOpenAI, chain: str
+    ) -> None:
+        thread = {"x-las-thread": f"late-{chain}"}
+        history: list[Any] = [{"role": "system", "content": "Be brief."}, *HELLO]
+        for question in ("And dogs?", "And birds?"):
+            history += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": question}]
+            upstream.enqueue(Reply(content="Yes."))
+            asked(http, chain, history, thread)
+            assert [one for one in sent(upstream) if one[0] != "system"] == [
+                (message["role"], message["content"]) for message in history[1:]
+            ]
+
     def test_the_header_goes_first_and_none_is_none(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         asked(http, "chat", HELLO, {"x-las-thread": "one"}, metadata={"thread_id": "two"})
         asked(http, "chat", HELLO, metadata={"thread_id": "two"})
@@ -488,6 +502,9 @@ class TestStructure:
         upstream.enqueue(Reply(content="Rome."), *[Reply(content='{"name": 7}')] * 2)
         body = {"model": "chains/lcel", "messages": HELLO, "response_format": CITY}
         assert http.post("/v1/chat/completions", json=body).status_code == 502
+        upstream.enqueue(*[Reply(content="Rome.")] * 3)
+        error = http.post("/v1/chat/completions", json=body).json()["error"]
+        assert error["message"].endswith("The answer is not JSON: Rome.")
 
     def test_on_the_embedded_model(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         schema = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
