@@ -174,6 +174,9 @@ class TestText:
         assert asked(http, "silent")["message"]["content"] == ""
         assert streamed(http, "silent")[-2]["choices"][0]["finish_reason"] == "stop"
 
+    def test_a_missing_picture_is_missed_in_the_messages(self, http: httpx.Client) -> None:
+        assert refused(http, "vision")["param"] == "messages"
+
     def test_a_refusal_is_one(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         upstream.enqueue(Reply(refusal="I will not."), Reply(refusal="I will not."))
         message = asked(http, "bare")["message"]
