@@ -20,6 +20,7 @@ from chains.chain import Chain
 from chains.client_tools import offered_tools
 from chains.graphs import answer_chunks, resumption
 from chains.inputs import ChatInput, chat_input, last_text
+from chains.resent import with_earlier
 from chains.streamed import Streamed, thread_of
 from las_langchain.errors import BadRequestError, ConfigurationError
 from las_langchain.threads import in_thread
@@ -150,6 +151,8 @@ def _of_graph(name: str, graph: Graph) -> Chain:
         fields = _given(given)
         command = await resumption(graph, given.messages, config)
         others = {field: value for field, value in fields.items() if field != "messages"}
+        if _remembers(graph) and thread_of(config) is not None:
+            fields["messages"] = await with_earlier(graph, given.messages, config)
         state = replace(command, update=others or None) if command else fields
         async with aclosing(answer_chunks(_for_run(graph, config), state, config)) as chunks:
             async for chunk in chunks:

@@ -16,6 +16,7 @@ from chains.graphs import answer_chunks, resumption
 from chains.inputs import ChatInput, chat_input
 from chains.memory import checkpointer
 from chains.memory.turns import remembered_turn
+from chains.resent import with_earlier
 from chains.streamed import Streamed, thread_of
 from las_langchain.errors import BadRequestError
 from las_langchain.settings import LASSettings
@@ -53,9 +54,10 @@ def build(settings: LASSettings) -> Runnable[Any, Any]:
         thread = thread_of(config)
         graph = graphs.forgetting if thread is None else graphs.remembering
         async with remembered_turn(threads, thread):
-            _check(given.messages, await _remembered(graph, given.messages, config))
+            messages = given.messages if thread is None else await with_earlier(graph, given.messages, config)
+            _check(messages, await _remembered(graph, messages, config))
             # LangGraph gives messages their ids, by which a caller's own would replace those of an earlier run.
-            new = {"messages": [one.model_copy() for one in given.messages]}
+            new = {"messages": [one.model_copy() for one in messages]}
             state = await resumption(graph, given.messages, config, graphs.asking) or new
             async with aclosing(answer_chunks(graph, state, config)) as chunks:
                 async for chunk in chunks:

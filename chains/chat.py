@@ -17,6 +17,7 @@ from chains.history import readable
 from chains.inputs import ChatInput, chat_input
 from chains.memory import checkpointer
 from chains.memory.turns import remembered_turn
+from chains.resent import with_earlier
 from chains.streamed import Streamed, thread_of
 from las_langchain import ChatLAS
 from las_langchain.errors import BadRequestError
@@ -107,7 +108,8 @@ async def _remembered(
     graph: Graph, messages: Sequence[BaseMessage], config: RunnableConfig
 ) -> AsyncGenerator[AIMessageChunk]:
     """What is answered, remembered with *messages*, unless the model refuses them, as it then always would."""
-    named = [message.model_copy(update={"id": message.id or str(uuid4())}) for message in messages]
+    whole = await with_earlier(graph, messages, config)
+    named = [message.model_copy(update={"id": message.id or str(uuid4())}) for message in whole]
     try:
         # Stored before the model is asked, and not meanwhile.
         async with aclosing(answer_chunks(graph, {"messages": named}, config, durability="sync")) as chunks:

@@ -6,8 +6,16 @@ import json
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, cast
+from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCall, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ToolCall,
+    ToolMessage,
+    convert_to_messages,
+)
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT
@@ -25,6 +33,8 @@ Json = dict[str, Any]
 _LONGEST_RESULT = 300
 """Letters of a tool's result that a step shows."""
 _APPROVALS = frozenset({"approve", "approved", "yes", "y", "ok", "okay", "allow", "go ahead"})
+_FORMS = (BaseMessage, dict, tuple, str)
+"""What LangGraph takes as messages."""
 _ABOUT_THE_MODEL = ("model_name", "model_provider", "finish_reason")
 
 
@@ -141,7 +151,11 @@ class _Answer:
             if node == "__interrupt__":
                 yield self._interrupted(change)
             elif isinstance(change, dict):
-                for message in _messages_of(change):
+                for item in _items(change):
+                    message = _message(item)
+                    if message is not item:
+                        # LangGraph streams no others than those that are messages already.
+                        yield from self.said(message, {"langgraph_node": node})
                     yield from self._acted(message)
 
     def _acted(self, message: BaseMessage) -> Iterator[AIMessageChunk]:
@@ -175,9 +189,17 @@ def _chunk(text: str, thought: str, **fields: Any) -> AIMessageChunk:
     return AIMessageChunk(content=text, additional_kwargs=kwargs, **fields)
 
 
-def _messages_of(change: Json) -> list[BaseMessage]:
+def _items(change: Json) -> list[Any]:
+    """The messages of *change*, in any form that LangGraph takes."""
     found = change.get("messages") or []
-    return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, BaseMessage)]
+    return [item for item in (found if isinstance(found, list) else [found]) if isinstance(item, _FORMS)]
+
+
+def _message(item: Any) -> BaseMessage:
+    if isinstance(item, BaseMessage):
+        return item
+    # By their ids, what one says is told apart from what the next one does.
+    return convert_to_messages([item])[0].model_copy(update={"id": str(uuid4())})
 
 
 def _steps(message: BaseMessage, clients: Collection[str]) -> Iterator[str]:

@@ -177,7 +177,7 @@ def _read(answer: Json, schema: Json, wrapped: bool) -> tuple[Any, list[str]]:
     if refusal := raw.additional_kwargs.get("refusal"):
         raise BadRequestError(f"The model refused: {_line(refusal)}", code="refused")
     if not isinstance(parsed, dict):
-        return None, [_line(error) if error else "it is not a JSON object"]
+        return None, [_line(str(error).partition("\nFor troubleshooting")[0]) if error else "it is not a JSON object"]
     if wrapped and _KEY not in parsed:
         return None, [f"it lacks the key {_KEY!r}"]
     value = parsed[_KEY] if wrapped else parsed

@@ -54,7 +54,7 @@ def from_messages(messages: list[BaseMessage]) -> VisionInput:
     """The text and the pictures of the last message of a person.
 
     Raises:
-        BadRequestError: it holds something that is neither.
+        BadRequestError: it holds something that is neither, or no picture.
     """
     human = [message for message in messages if isinstance(message, HumanMessage)]
     content = to_openai((human or messages)[-1:])[0]["content"] or ""
@@ -64,6 +64,8 @@ def from_messages(messages: list[BaseMessage]) -> VisionInput:
         raise BadRequestError(f"messages: expected text and pictures, not {others[0]:.100}", param="messages")
     texts = [part.get("text") for part in parts if part["type"] == "text"]
     images = [(part.get("image_url") or {}).get("url") for part in parts if part["type"] == "image_url"]
+    if not images:
+        raise BadRequestError("messages: expected a picture in the last message of a person", param="messages")
     question = "\n".join(str(text) for text in texts if text)
     return checked(VisionInput, {"question": question, "images": images})
 

@@ -15,6 +15,7 @@ from chains.registry import ChainRegistry
 from las_langchain.service import LiteLLMService
 from las_langchain.settings import LASSettings
 from servers import errors, langserve_api, las_api, messages_api, openai_api, responses_api
+from servers.chain_watch import ChainWatch
 from servers.documents import answered
 from servers.gate import Gate
 from servers.metrics import Metrics
@@ -47,6 +48,7 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
     app.state.service, app.state.chains = service, registry
     metrics = Metrics()
     service.observe(metrics)
+    service.observe(ChainWatch())
     app.add_middleware(Gate, keys=service.settings.api_keys)
     app.add_middleware(RequestContext, metrics=metrics, tracing=service.tracing)
     errors.install(app)

@@ -124,13 +124,14 @@ def _put(chain: Chain, body: Json, thread: str | None) -> Put:
         )
     fields = chain_fields(body, chain)
     messages = from_openai(body["messages"])
-    new = messages if thread is None else _new(messages)
-    full = None if thread is None else namespaced(thread)
-    return Put(chain.from_messages(new), last_text(new), fields, full)
+    if thread is None:
+        return Put(chain.from_messages(messages), (), last_text(messages), fields, None)
+    earlier, new = _parted(messages)
+    return Put(chain.from_messages(new), earlier, last_text(new), fields, namespaced(thread))
 
 
-def _new(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What is not in the memory yet, since clients send the whole conversation each time.
+def _parted(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[BaseMessage]]:
+    """What a memory of the conversation has already, and what is new, since clients send all of it each time.
 
     Raises:
         BadRequestError: nothing is.
@@ -139,4 +140,4 @@ def _new(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     system = list(takewhile(lambda message: isinstance(message, SystemMessage), messages[:first]))
     if first == len(messages):
         raise BadRequestError("messages: nothing follows the last answer", param="messages", code="invalid_value")
-    return [*system, *messages[first:]]
+    return list(messages[len(system) : first]), [*system, *messages[first:]]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from chains.chain import Chain
 from chains.client_tools import offering
+from chains.resent import resending
 from las_langchain.asked import asking
 from las_langchain.callers import calling
 from las_langchain.service import LiteLLMService, using
@@ -18,7 +20,8 @@ from las_langchain.transports.background import ending_together
 from servers.chain_chunks import Deltas, Steps, Whole, cut_off
 from servers.chain_fields import ChainFields
 from servers.chain_structure import structured
-from servers.chain_usage import RunUsage, counted
+from servers.chain_usage import RunUsage
+from servers.chain_watch import telling
 
 Json = dict[str, Any]
 
@@ -29,12 +32,14 @@ class Put:
 
     Attributes:
         given: its input.
+        earlier: what was said before it, for chains that remember nothing of the thread yet.
         text: what is asked, for whoever must know what the answer is about.
         fields: what else is asked of it.
         thread: the conversation that it goes on with, by its full name; None: none.
     """
 
     given: Any
+    earlier: Sequence[BaseMessage]
     text: str
     fields: ChainFields
     thread: str | None
@@ -113,9 +118,10 @@ class ChainRun:
             stack.enter_context(ending_together())
             stack.enter_context(using(self._service))
             stack.enter_context(calling(chain=self._chain.name))
-            stack.enter_context(counted(self._service, self.usage))
+            stack.enter_context(telling(self.usage))
             stack.enter_context(asking(**fields.sampling))
             stack.enter_context(offering(fields.offered))
+            stack.enter_context(resending(self._put.earlier))
             yield
 
     @property

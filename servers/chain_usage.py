@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
-from weakref import WeakSet
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage
@@ -16,7 +12,6 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from las_langchain.prices import cost_of
 from las_langchain.records import CallRecord, Tokens
-from las_langchain.service import LiteLLMService
 
 Json = dict[str, Any]
 
@@ -125,41 +120,3 @@ def _openai_usage(usage: UsageMetadata | None) -> Json | None:
         },
         "completion_tokens_details": {"reasoning_tokens": written.get("reasoning", 0)},
     }
-
-
-class _Watch:
-    """Tells each run of the calls that are made in it."""
-
-    def __init__(self) -> None:
-        self._running: dict[str, RunUsage] = {}
-
-    def began(self, record: CallRecord, request: Json) -> None:
-        """See :class:`~las_langchain.records.Observer`."""
-        if (run := _RUN.get()) is not None:
-            self._running[record.id] = run
-
-    def ended(self, record: CallRecord, answer: Json | None) -> None:
-        """See :class:`~las_langchain.records.Observer`."""
-        # It may end in another context than it began in.
-        if (run := self._running.pop(record.id, None)) is not None:
-            run.add(record)
-
-
-_RUN: ContextVar[RunUsage | None] = ContextVar("las_run_usage", default=None)
-_WATCH = _Watch()
-_WATCHED: WeakSet[LiteLLMService] = WeakSet()
-_LOCK = threading.Lock()
-
-
-@contextmanager
-def counted(service: LiteLLMService, usage: RunUsage) -> Iterator[None]:
-    """Add what runs inside, and is called by way of *service*, to *usage*."""
-    with _LOCK:
-        if service not in _WATCHED:
-            service.observe(_WATCH)
-            _WATCHED.add(service)
-    token = _RUN.set(usage)
-    try:
-        yield
-    finally:
-        _RUN.reset(token)

@@ -112,6 +112,17 @@ async def test_nodes_may_return_whole_messages() -> None:
     assert answer.additional_kwargs["reasoning_content"] == f"count: {'4' * 300}\nHm."
 
 
+@pytest.mark.parametrize("answer", [("ai", "Sunny."), {"role": "assistant", "content": "Sunny."}])
+async def test_nodes_may_return_messages_in_other_forms(answer: Any) -> None:
+    def one(state: MessagesState) -> Any:
+        return {"messages": [("human", "Not told."), answer]}
+
+    def other(state: MessagesState) -> Any:
+        return {"messages": answer}
+
+    assert whole(await said(graph_of(one, other))).text == "Sunny.\n\nSunny."
+
+
 async def test_what_waits_for_a_person_is_told_and_goes_on() -> None:
     def ask(state: MessagesState) -> Any:
         return {"messages": [AIMessage(f"You said {interrupt('Which city?')}.")]}

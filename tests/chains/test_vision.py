@@ -236,7 +236,7 @@ def test_the_last_message_of_a_chat_is_the_question(
 def test_a_chat_without_pictures_is_told_so(chain: Runnable[Any, Any]) -> None:
     assert CHAIN.from_messages
 
-    with pytest.raises(BadRequestError, match="image: expected a picture"):
+    with pytest.raises(BadRequestError, match="messages: expected a picture"):
         chain.invoke(CHAIN.from_messages([HumanMessage("What do you see?")]))
 
 

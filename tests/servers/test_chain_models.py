@@ -174,6 +174,9 @@ class TestText:
         assert asked(http, "silent")["message"]["content"] == ""
         assert streamed(http, "silent")[-2]["choices"][0]["finish_reason"] == "stop"
 
+    def test_a_missing_picture_is_missed_in_the_messages(self, http: httpx.Client) -> None:
+        assert refused(http, "vision")["param"] == "messages"
+
     def test_a_refusal_is_one(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         upstream.enqueue(Reply(refusal="I will not."), Reply(refusal="I will not."))
         message = asked(http, "bare")["message"]
@@ -345,6 +348,20 @@ class TestMemory:
         assert http.post("/chains/chat/invoke", json={**given, "config": config}).status_code == 200
         assert [role for role, _ in sent(upstream)] == ["system", "user", "assistant", "user", "assistant", "user"]
 
+    @pytest.mark.parametrize("chain", ["chat", "agent", "busy"])
+    def test_a_conversation_that_is_named_late_is_remembered_whole(
+        self, http: httpx.Client, upstream: FakeOpenAI, chain: str
+    ) -> None:
+        thread = {"x-las-thread": f"late-{chain}"}
+        history: list[Any] = [{"role": "system", "content": "Be brief."}, *HELLO]
+        for question in ("And dogs?", "And birds?"):
+            history += [{"role": "assistant", "content": "Yes."}, {"role": "user", "content": question}]
+            upstream.enqueue(Reply(content="Yes."))
+            asked(http, chain, history, thread)
+            assert [one for one in sent(upstream) if one[0] != "system"] == [
+                (message["role"], message["content"]) for message in history[1:]
+            ]
+
     def test_the_header_goes_first_and_none_is_none(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         asked(http, "chat", HELLO, {"x-las-thread": "one"}, metadata={"thread_id": "two"})
         asked(http, "chat", HELLO, metadata={"thread_id": "two"})
@@ -488,6 +505,9 @@ class TestStructure:
         upstream.enqueue(Reply(content="Rome."), *[Reply(content='{"name": 7}')] * 2)
         body = {"model": "chains/lcel", "messages": HELLO, "response_format": CITY}
         assert http.post("/v1/chat/completions", json=body).status_code == 502
+        upstream.enqueue(*[Reply(content="Rome.")] * 3)
+        error = http.post("/v1/chat/completions", json=body).json()["error"]
+        assert error["message"].endswith("The answer is not JSON: Rome.")
 
     def test_on_the_embedded_model(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         schema = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
@@ -539,6 +559,41 @@ class TestClientsTools:
         assert answer["message"]["reasoning_content"] == "wait(seconds=0)\nwait: waited\n"
         told = upstream.last.body["messages"]
         assert [call["id"] for call in told[-2]["tool_calls"]] == ["s1"]
+
+    @pytest.mark.parametrize("thread", [None, "both-sides"])
+    def test_what_the_servers_found_is_not_asked_for_again(
+        self, http: httpx.Client, upstream: FakeOpenAI, thread: str | None
+    ) -> None:
+        headers = {"x-las-thread": thread} if thread else None
+        own = [ToolCall("wait", {"seconds": 0}, f"s{number}") for number in (1, 2)]
+        again = ToolCall("get_time", {"zone": "CET"}, "c2")
+        upstream.enqueue(Reply(tool_calls=[own[0]]), Reply(tool_calls=[CALL]))
+        upstream.enqueue(Reply(tool_calls=[own[1]]), Reply(tool_calls=[again]), Reply(content="Noon."))
+        history = list(HELLO)
+        for identifier in ("c1", "c2"):
+            answer = asked(http, "asking", history, headers, tools=[TOOL])
+            (call,) = answer["message"]["tool_calls"]
+            history += [answer["message"], {"role": "tool", "tool_call_id": identifier, "content": "12:00"}]
+            assert call["id"] == identifier
+        assert asked(http, "asking", history, headers, tools=[TOOL])["message"]["content"] == "Noon."
+        told = upstream.last.body["messages"]
+        made = [call["id"] for message in told for call in message.get("tool_calls", ())]
+        assert made == ["s1", "c1", "s2", "c2"]
+        assert [message["tool_call_id"] for message in told if message["role"] == "tool"] == made
+
+    def test_they_are_not_put_into_another_conversation(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
+        upstream.enqueue(Reply(tool_calls=[ToolCall("wait", {"seconds": 0}, "s1")]), Reply(tool_calls=[CALL]))
+        call = asked(http, "asking", tools=[TOOL])["message"]
+        result = {"role": "tool", "tool_call_id": "c1", "content": "12:00"}
+        asked(http, "asking", [{"role": "user", "content": "dogs"}, call, result], tools=[TOOL])
+        assert [message["role"] for message in upstream.last.body["messages"]] == ["user", "assistant", "tool"]
+
+    def test_a_choice_that_must_be_made_is_made_in_the_end(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
+        # The double calls the first tool there is, which is the server's.
+        answer = asked(http, "asking", tools=[TOOL], tool_choice="required")
+        assert [call["function"]["name"] for call in answer["message"]["tool_calls"]] == ["get_time"]
+        assert [tool["function"]["name"] for tool in upstream.last.body["tools"]] == ["get_time"]
+        assert len(upstream.requests) < 10
 
     def test_choices(self, http: httpx.Client, upstream: FakeOpenAI) -> None:
         named = {"type": "function", "function": {"name": "get_time"}}
