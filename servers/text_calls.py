@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 AT_ONCE = 8
 """Prompts of one request that are answered at the same time, where each is a chat of its own."""
+_MOST = 256
+"""Prompts that a request may have where each is a chat of its own."""
 _AHEAD = 32
 """Chunks that the answers may be ahead of their reader."""
 _NOT_OF_CHATS = ("prompt", "echo", "suffix", "best_of", "logprobs")
@@ -80,7 +82,10 @@ def _completes(provider: str, model: str, settings: LASSettings) -> bool:
 
 def _texts(body: Json) -> list[str]:
     prompts: list[str] = []
-    for prompt in prompts_of(body["prompt"]):
+    given = prompts_of(body["prompt"])
+    if len(given) > _MOST:
+        raise BadRequestError(f"prompt: of this model, which chats, at most {_MOST} at once", param="prompt")
+    for prompt in given:
         if not isinstance(prompt, str):
             raise BadRequestError("prompt: this model takes texts, not tokens", param="prompt")
         prompts.append(prompt)
