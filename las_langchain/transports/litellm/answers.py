@@ -54,8 +54,14 @@ def _check_choice(own: Json) -> None:
         raise litellm.APIError(status, str(error.get("message")), "", "")
 
 
-def clean_chunk(chunk: Json) -> Json:
-    """litellm's chunk as OpenAI would have sent it; its usage chunk loses the empty choice."""
+def clean_chunk(chunk: Json, model: str | None = None) -> Json:
+    """litellm's chunk as OpenAI would have sent it; its usage chunk loses the empty choice.
+
+    Args:
+        chunk: litellm's.
+        model: which model the provider says it is; None: litellm's word on it.
+    """
+    chunk["model"] = model or chunk.get("model")
     for choice in chunk["choices"]:
         delta = choice["delta"]
         own = delta.pop("provider_specific_fields", None) or {}
@@ -82,8 +88,13 @@ def clean_embeddings(response: Json, encoding: str | None) -> Json:
     Args:
         response: litellm's answer.
         encoding: the form that was asked for, which not every provider knows.
+
+    Raises:
+        APIError: it holds none.
     """
-    for item in response.get("data") or () if encoding else ():
+    if not response.get("data"):
+        raise errors.APIError("The provider's answer has no embeddings")
+    for item in response["data"] if encoding else ():
         vector = item.get("embedding")
         if encoding == "base64" and isinstance(vector, list):
             item["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

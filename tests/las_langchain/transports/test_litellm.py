@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,46 @@ def test_an_answer_is_as_openai_sent_it(target: Target, upstream: FakeOpenAI) ->
     assert (choice["finish_reason"], choice["logprobs"]) == ("stop", None)
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
     assert "provider_specific_fields" not in str(answer)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_chunk_names_the_model_and_the_tier_that_openai_named(
+    target: Target, upstream: FakeOpenAI, count: int
+) -> None:
+    chunks = list(transport.stream(target, {**BODY, "n": count, "stream_options": {"include_usage": True}}))
+    assert {(chunk["model"], chunk.get("service_tier")) for chunk in chunks} == {("gpt-4o-2024-08-06", "default")}
+
+
+BROKE = "OpenAI: the connection broke before the answer was whole"
+NO_ANSWER = "OpenAI sent what is no answer to such a request"
+
+
+@pytest.mark.parametrize(
+    ("odd", "texts", "vectors"),
+    [
+        (Reply(cut_after=0), BROKE, BROKE),
+        (Reply(raw=b"<html>", raw_type="text/html"), NO_ANSWER, NO_ANSWER),
+        (Reply(raw=b"{}"), "The provider's answer has no choices", "The provider's answer has no embeddings"),
+        (Reply(status=408), "OpenAI: Request timed out.", "OpenAI: Request timed out."),
+    ],
+)
+async def test_what_openai_did_is_told_as_it_was(
+    target: Target, upstream: FakeOpenAI, odd: Reply, texts: str, vectors: str
+) -> None:
+    upstream.enqueue(odd, odd)
+    with pytest.raises(errors.LASError, match=f"^{re.escape(texts)}$"):
+        await transport.acomplete_text(target, {"prompt": "a"})
+    with pytest.raises(errors.LASError, match=f"^{re.escape(vectors)}$"):
+        await transport.aembed(target, {"input": "a"})
+
+
+async def test_what_holds_no_words_and_no_sound_is_no_answer(target: Target, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(raw=b"{}"), Reply(raw=b"", raw_type="audio/mpeg"))
+    with pytest.raises(errors.APIError, match="has no text"):
+        await transport.atranscribe(replace(target, model="whisper-1"), {"file": ("a.mp3", b"a", "audio/mpeg")})
+    with pytest.raises(errors.APIError, match="empty sound"):
+        async for _ in transport.astream_speech(replace(target, model="tts-1"), {"input": "a", "voice": "alloy"}):
+            pass
 
 
 def test_what_is_sent_is_what_was_asked_and_nothing_more(target: Target, upstream: FakeOpenAI) -> None:
