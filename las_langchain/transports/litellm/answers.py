@@ -75,6 +75,8 @@ def clean_chunk(chunk: Json, model: str | None = None) -> Json:
         choice["delta"] = {"content": "", **kept} if "role" in kept and "tool_calls" not in kept else kept
         for call in kept.get("tool_calls", ()):
             _clean_call(call)
+        if "function_call" in kept:
+            choice["delta"]["function_call"] = _without_none(kept["function_call"])
     if chunk.get("usage"):
         chunk["usage"] = _without_none(chunk["usage"])
         chunk["usage"].pop("cost", None)
@@ -107,7 +109,12 @@ def clean_embeddings(response: Json, encoding: str | None) -> Json:
 
 
 def _clean_call(call: Json) -> None:
-    call["function"] = _without_none(call.get("function") or {})
+    if call.get("custom"):
+        # litellm adds a function without a word in it.
+        call.pop("function", None)
+        call["custom"] = _without_none(call["custom"])
+    else:
+        call["function"] = _without_none(call.get("function") or {})
     call.pop("provider_specific_fields", None)
     if call.get("id") is None:
         call.pop("id", None)

@@ -149,7 +149,8 @@ def _lost(chunk: Any) -> list[Json]:
         keys = _LOST if index else _LOST[:2]
         lost = {key: _plain(value) for key in keys if (value := getattr(delta, key, None))}
         if lost:
-            found.append({"index": index, "delta": lost})
+            likely = getattr(choice, "logprobs", None) if "refusal" in lost else None
+            found.append({"index": index, "delta": lost, **({"logprobs": _plain(likely)} if likely else {})})
     return found
 
 

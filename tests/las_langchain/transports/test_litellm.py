@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import litellm
+import orjson
 import pytest
 from litellm.exceptions import InvalidRequestError
 
@@ -56,6 +57,35 @@ def test_every_chunk_names_the_model_and_the_tier_that_openai_named(
 ) -> None:
     chunks = list(transport.stream(target, {**BODY, "n": count, "stream_options": {"include_usage": True}}))
     assert {(chunk["model"], chunk.get("service_tier")) for chunk in chunks} == {("gpt-4o-2024-08-06", "default")}
+
+
+LIKELY = {"content": None, "refusal": [{"token": "no", "bytes": [110], "logprob": -1.0, "top_logprobs": []}]}
+CALL = {"index": 0, "id": "call_1", "type": "custom"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            {"delta": {"role": "assistant", "tool_calls": [{**CALL, "custom": {"name": "f", "input": ""}}]}},
+            {"delta": {"tool_calls": [{"index": 0, "custom": {"input": "abc"}}]}},
+        ),
+        (
+            {"delta": {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": ""}}},
+            {"delta": {"function_call": {"arguments": "{}"}}},
+        ),
+        ({"delta": {"role": "assistant", "content": ""}}, {"delta": {"refusal": "no"}, "logprobs": LIKELY}),
+    ],
+)
+def test_rare_deltas_come_as_openai_sent_them(target: Target, upstream: FakeOpenAI, first: Any, second: Any) -> None:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
+    sent = [first, second, {"delta": {}, "finish_reason": "stop"}]
+    events = [{**head, "choices": [{"index": 0, **choice}]} for choice in sent]
+    raw = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
+    upstream.enqueue(Reply(raw=raw + b"data: [DONE]\n\n", raw_type="text/event-stream"))
+    choices = [chunk["choices"][0] for chunk in transport.stream(target, BODY) if chunk["choices"]]
+    assert [choice["delta"] for choice in choices] == [choice["delta"] for choice in sent]
+    assert choices[1].get("logprobs") == second.get("logprobs")
 
 
 BROKE = "OpenAI: the connection broke before the answer was whole"
