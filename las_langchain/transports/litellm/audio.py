@@ -176,5 +176,8 @@ async def _sending_headers(target: Target) -> AsyncIterator[Json]:
 
 
 def _arguments(target: Target, body: Json) -> Json:
-    given = {name: value for name, value in body.items() if value is not None}
-    return {**given, **call_arguments(target), "model": target.litellm_model}
+    given, arguments = {name: value for name, value in body.items() if value is not None}, call_arguments(target)
+    if target.litellm_model.startswith("hosted_vllm/"):
+        # Without a key, which it need not have, litellm's client of it cannot be made.
+        arguments["api_key"] = arguments["api_key"] or "none"
+    return {**given, **arguments, "model": target.litellm_model}
