@@ -102,6 +102,8 @@ def _chat_fields(body: Json) -> Json:
         raise BadRequestError("suffix: this model chats, it fills no gap in a text", param="suffix")
     if (body.get("best_of") or 1) > (body.get("n") or 1):
         raise BadRequestError("best_of: this model cannot choose among its answers; set n", param="best_of")
+    if body.get("max_tokens") == 0:
+        raise BadRequestError("max_tokens: this model chats, it says something; expected 1 or more", param="max_tokens")
     fields = {name: value for name, value in body.items() if name not in _NOT_OF_CHATS}
     if (likely := body.get("logprobs")) is not None:
         fields |= {"logprobs": True, "top_logprobs": likely}

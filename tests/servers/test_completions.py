@@ -127,6 +127,8 @@ CASES: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"model": CHATS, "prompt": ["a", 1]}, 400, "prompt", "valid"),
     ({"model": CHATS, "prompt": [1, 2]}, 400, "prompt", "takes texts, not tokens"),
     ({"model": CHATS, "prompt": ["a"] * 257}, 400, "prompt", "at most 256 at once"),
+    ({"model": CHATS, "prompt": "a", "max_tokens": 0}, 400, "max_tokens", "expected 1 or more"),
+    ({"model": LOCAL, "prompt": "a", "max_tokens": 0}, 400, "max_tokens", "at least one"),
     ({"model": CHATS, "prompt": "a", "suffix": "b"}, 400, "suffix", "fills no gap"),
     ({"model": CHATS, "prompt": "a", "best_of": 2}, 400, "best_of", "set n"),
     ({"model": NATIVE, "prompt": "a", "n": 0}, 400, "n", "greater than or equal to 1"),
