@@ -103,9 +103,11 @@ class Tries:
         """What *ask* returns in the first try that does not fail.
 
         Raises:
-            LASError: the last failure, when nothing is left to try.
+            LASError: the last failure, when nothing is left to try; but of a fallback that does not take the request at
+                all, such as a field of it, the failure before.
         """
         name, others = self._record.asked, None
+        told: LASError | None = None
         while True:
             try:
                 if others is not None:
@@ -113,9 +115,13 @@ class Tries:
                 return await self._at_one_model(ask)
             except LASError as error:
                 others = self._fallbacks(error) if others is None else others
-                if not others or is_final(error):
-                    raise
+                refused = told is not None and _is_wrong(error)
+                told = error if told is None or not refused else told
                 why = loggable(error, log_prompts=self._setup.settings.log_prompts)
+                if refused:
+                    logger.warning("The fallback %s does not take the request: %s", name, why)
+                if not others or (is_final(error) and not refused):
+                    raise told from None
                 logger.warning("%s failed, asking %s: %s", name, others[0], why)
                 name = others.pop(0)
 
@@ -217,8 +223,10 @@ class Tries:
 
 def is_final(error: LASError) -> bool:
     """Whether no other model would take the request either, since it is itself wrong."""
-    if error.code == "budget_exceeded":
-        return True
+    return error.code == "budget_exceeded" or _is_wrong(error)
+
+
+def _is_wrong(error: LASError) -> bool:
     wrong = isinstance(error, BadRequestError) and error.status_code == 400
     return wrong and not isinstance(error, ContextWindowExceededError)
 

@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 AT_ONCE = 8
 """Prompts of one request that are answered at the same time, where each is a chat of its own."""
+_MOST = 256
+"""Prompts that a request may have where each is a chat of its own."""
 _AHEAD = 32
 """Chunks that the answers may be ahead of their reader."""
 _NOT_OF_CHATS = ("prompt", "echo", "suffix", "best_of", "logprobs")
@@ -80,7 +82,10 @@ def _completes(provider: str, model: str, settings: LASSettings) -> bool:
 
 def _texts(body: Json) -> list[str]:
     prompts: list[str] = []
-    for prompt in prompts_of(body["prompt"]):
+    given = prompts_of(body["prompt"])
+    if len(given) > _MOST:
+        raise BadRequestError(f"prompt: of this model, which chats, at most {_MOST} at once", param="prompt")
+    for prompt in given:
         if not isinstance(prompt, str):
             raise BadRequestError("prompt: this model takes texts, not tokens", param="prompt")
         prompts.append(prompt)
@@ -97,6 +102,8 @@ def _chat_fields(body: Json) -> Json:
         raise BadRequestError("suffix: this model chats, it fills no gap in a text", param="suffix")
     if (body.get("best_of") or 1) > (body.get("n") or 1):
         raise BadRequestError("best_of: this model cannot choose among its answers; set n", param="best_of")
+    if body.get("max_tokens") == 0:
+        raise BadRequestError("max_tokens: this model chats, it says something; expected 1 or more", param="max_tokens")
     fields = {name: value for name, value in body.items() if name not in _NOT_OF_CHATS}
     if (likely := body.get("logprobs")) is not None:
         fields |= {"logprobs": True, "top_logprobs": likely}

@@ -186,6 +186,20 @@ def test_fallbacks_are_asked_in_order(two: Json, upstream: FakeOpenAI, second: F
     assert answer["model"] == "local/smollm2-135m-instruct"
 
 
+def test_a_fallback_that_does_not_take_the_request_hides_no_failure(upstream: FakeOpenAI) -> None:
+    refusing = ["local/smollm2-135m-instruct", "openai/gpt-4.1"]
+    body = {**BODY, "verbosity": "low"}
+    upstream.enqueue(Reply(status=503), Reply(content="Here"), Reply(status=503, headers={"retry-after": "9"}))
+    models = {"fast": {"deployments": ["openai/gpt-4o-mini"], "fallbacks": refusing}}
+    service = service_with(models, max_retries=0, routing={"cooldown_time": 0})
+    assert service.complete(service.target("fast"), body)["choices"][0]["message"]["content"] == "Here"
+    models["fast"]["fallbacks"] = refusing[:1]
+    service = service_with(models, max_retries=0, routing={"cooldown_time": 0})
+    with pytest.raises(ServiceUnavailableError, match="overloaded") as caught:
+        service.complete(service.target("fast"), body)
+    assert caught.value.retry_after == 9
+
+
 def test_default_fallbacks_serve_models_without_their_own(upstream: FakeOpenAI) -> None:
     upstream.enqueue(Reply(status=500))
     service = service_with({}, max_retries=0, routing={"default_fallbacks": ["openai/gpt-4o-mini"]})

@@ -54,8 +54,14 @@ def _check_choice(own: Json) -> None:
         raise litellm.APIError(status, str(error.get("message")), "", "")
 
 
-def clean_chunk(chunk: Json) -> Json:
-    """litellm's chunk as OpenAI would have sent it; its usage chunk loses the empty choice."""
+def clean_chunk(chunk: Json, model: str | None = None) -> Json:
+    """litellm's chunk as OpenAI would have sent it; its usage chunk loses the empty choice.
+
+    Args:
+        chunk: litellm's.
+        model: which model the provider says it is; None: litellm's word on it.
+    """
+    chunk["model"] = model or chunk.get("model")
     for choice in chunk["choices"]:
         delta = choice["delta"]
         own = delta.pop("provider_specific_fields", None) or {}
@@ -69,6 +75,8 @@ def clean_chunk(chunk: Json) -> Json:
         choice["delta"] = {"content": "", **kept} if "role" in kept and "tool_calls" not in kept else kept
         for call in kept.get("tool_calls", ()):
             _clean_call(call)
+        if "function_call" in kept:
+            choice["delta"]["function_call"] = _without_none(kept["function_call"])
     if chunk.get("usage"):
         chunk["usage"] = _without_none(chunk["usage"])
         chunk["usage"].pop("cost", None)
@@ -82,8 +90,13 @@ def clean_embeddings(response: Json, encoding: str | None) -> Json:
     Args:
         response: litellm's answer.
         encoding: the form that was asked for, which not every provider knows.
+
+    Raises:
+        APIError: it holds none.
     """
-    for item in response.get("data") or () if encoding else ():
+    if not response.get("data"):
+        raise errors.APIError("The provider's answer has no embeddings")
+    for item in response["data"] if encoding else ():
         vector = item.get("embedding")
         if encoding == "base64" and isinstance(vector, list):
             item["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
@@ -96,7 +109,12 @@ def clean_embeddings(response: Json, encoding: str | None) -> Json:
 
 
 def _clean_call(call: Json) -> None:
-    call["function"] = _without_none(call.get("function") or {})
+    if call.get("custom"):
+        # litellm adds a function without a word in it.
+        call.pop("function", None)
+        call["custom"] = _without_none(call["custom"])
+    else:
+        call["function"] = _without_none(call.get("function") or {})
     call.pop("provider_specific_fields", None)
     if call.get("id") is None:
         call.pop("id", None)

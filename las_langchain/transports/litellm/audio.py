@@ -66,12 +66,15 @@ async def stream_speech(target: Target, body: Json) -> AsyncGenerator[str | byte
             )
             response = await stack.enter_async_context(sending)
         yield _media_type(response.headers.get("content-type", ""), body)
-        parts = response.iter_bytes()
+        parts, silent = response.iter_bytes(), True
         while True:
             async with clock.patience():
                 part = await anext(parts, None)
+            if part is None and silent:
+                raise APIError("The provider sent an empty sound")
             if part is None:
                 return
+            silent = False
             with clock.stopped():
                 yield part
             clock.hear()
@@ -106,7 +109,19 @@ async def stream_transcription(target: Target, body: Json) -> AsyncGenerator[Jso
 
 
 async def transcribe(target: Target, body: Json) -> Json:
-    """Answer a transcription request."""
+    """Answer a transcription request.
+
+    Raises:
+        BadRequestError: the provider does not take a field.
+        APIError: there are no words in what it sent.
+    """
+    answer = await _transcribed(target, body)
+    if not isinstance(answer.get("text"), str):
+        raise APIError("The provider's answer has no text")
+    return answer
+
+
+async def _transcribed(target: Target, body: Json) -> Json:
     refuse_unknown(body, TRANSCRIPTION_FIELDS, target)
     if target.provider == "openai" and not _given(target, body).keys() <= _LITELLMS | {"model", "extra_headers"}:
         answer = await openai_client(target).audio.transcriptions.create(**_given(target, body))
@@ -161,5 +176,8 @@ async def _sending_headers(target: Target) -> AsyncIterator[Json]:
 
 
 def _arguments(target: Target, body: Json) -> Json:
-    given = {name: value for name, value in body.items() if value is not None}
-    return {**given, **call_arguments(target), "model": target.litellm_model}
+    given, arguments = {name: value for name, value in body.items() if value is not None}, call_arguments(target)
+    if target.litellm_model.startswith("hosted_vllm/"):
+        # Without a key, which it need not have, litellm's client of it cannot be made.
+        arguments["api_key"] = arguments["api_key"] or "none"
+    return {**given, **arguments, "model": target.litellm_model}

@@ -216,7 +216,7 @@ def _on_the_way(error: Exception, status: Any, text: str) -> type[errors.LASErro
 
 
 # What litellm appends: the same text again, and advice about settings of its own.
-_APPENDED = (" Original exception: ", " To drop these, set ", " Traceback (most recent call last)")
+_APPENDED = (" Original exception: ", " Error_str: ", " To drop these, set ", " Traceback (most recent call last)")
 # Of a header's value that a provider repeats in its error; shorter ones are words.
 _SECRET_LENGTH = 8
 _SECRET = re.compile(r"key|secret|token|password|credential")
@@ -233,6 +233,10 @@ _UNREACHABLE = re.compile(
     r"|\bConnection error\.$"
 )
 _BROKEN = re.compile(r"payload is not completed|peer closed connection|Server disconnected|Connection reset")
+# What becomes of an answer that is no JSON, or JSON of another form, in OpenAI's client and litellm.
+_UNREADABLE = re.compile(
+    r"object has no attribute 'model_dump'|Expecting (value|property name)|'choices' that is not a"
+)
 # What those say to an unknown model that answer 400 to it: OpenRouter, DeepSeek, Hugging Face and Bedrock.
 _NO_MODEL = re.compile(
     r"not a valid model ID|Model Not Exist|The requested model .* does not exist|model identifier is invalid"
@@ -249,13 +253,15 @@ _OPENROUTER = re.compile(r"^Message: (.*), Metadata: .*, User ID:.*$")
 
 
 def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
-    if kind is errors.APITimeoutError:
+    if kind is errors.APITimeoutError and not _said(error):
         return _too_slow(target)
+    if _UNREADABLE.search(str(error)) and not _said(error):
+        return f"{_title(target)} sent what is no answer to such a request"
     if _UNMAPPED.search(str(error)):
         return f"model: {target.id} takes no requests of this kind"
     reason = _reason(error, target)
     row = PROVIDERS.get(target.provider)
-    if kind is errors.APIConnectionError and _BROKEN.search(reason):
+    if kind is errors.APIConnectionError and (_BROKEN.search(reason) or _broke(error)):
         return f"{_title(target)}: the connection broke before the answer was whole"
     if kind is errors.APIConnectionError and _UNREACHABLE.search(str(error).split(_APPENDED[0])[0]):
         return _unreachable(target)
@@ -264,6 +270,11 @@ def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     if kind is errors.AuthenticationError and row and row.key_variables:
         return f"{row.title} refused the key in {row.key_variables[0]}: {reason}"
     return f"{_title(target)}: {reason}"
+
+
+def _broke(error: BaseException) -> bool:
+    """Whether the provider was reached, and went away, which OpenAI's client tells as it does that it was not."""
+    return any(isinstance(cause, (httpx.ReadError, httpx.RemoteProtocolError)) for cause in _causes(error))
 
 
 def _unreachable(target: Target) -> str:
@@ -345,14 +356,22 @@ def _said_code(error: Exception) -> Any:
 
 def _said(error: Exception) -> Json:
     """The error that the provider answered with, by litellm's or by what that was made of; empty if it has no body."""
-    cause: BaseException | None = error
-    for _ in range(_DEEPEST_CAUSE):
+    for cause in _causes(error):
         body, status = getattr(cause, "body", None), getattr(cause, "status_code", None)
         # Behind them there may be an error that the caller was handling.
         if isinstance(body, dict) and (cause is error or status == getattr(error, "status_code", None)):
             return body
-        cause = cause.__context__ if cause is not None else None
     return {}
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error*, and the errors behind it."""
+    cause: BaseException | None = error
+    for _ in range(_DEEPEST_CAUSE):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__context__
 
 
 def _said_type(error: Exception) -> str | None:

@@ -33,6 +33,7 @@ class Tap:
 
     Attributes:
         ended: whether the provider has said why its answer ends, where litellm does not look.
+        model: the model that the provider says it is, where it does; litellm tells the one that was asked for.
     """
 
     def __init__(self, stream: Any, *, whole_calls: bool = False) -> None:
@@ -42,6 +43,7 @@ class Tap:
         self._calls = itertools.count()
         self._id: str | None = None
         self.ended = False
+        self.model: str | None = None
         self._finishes: dict[int, str | None] = {}
         self._told: set[int] = set()
         self._chunks: AsyncIterator[Any] | None = None
@@ -63,6 +65,7 @@ class Tap:
             self._id = chunk.id = self._id or chunk.id
         if self._whole_calls:
             self._number(chunk)
+        self.model = getattr(chunk, "model", None) or self.model
         self._lost += _lost(chunk)
         self._note_finishes(chunk)
         return chunk
@@ -124,7 +127,7 @@ class Tap:
 
 
 def _like(chunk: Json, choice: Json) -> Json:
-    kept = ("id", "created", "model", "object", "system_fingerprint")
+    kept = ("id", "created", "model", "object", "system_fingerprint", "service_tier")
     return {**{key: chunk[key] for key in kept if key in chunk}, "choices": [choice]}
 
 
@@ -146,7 +149,8 @@ def _lost(chunk: Any) -> list[Json]:
         keys = _LOST if index else _LOST[:2]
         lost = {key: _plain(value) for key in keys if (value := getattr(delta, key, None))}
         if lost:
-            found.append({"index": index, "delta": lost})
+            likely = getattr(choice, "logprobs", None) if "refusal" in lost else None
+            found.append({"index": index, "delta": lost, **({"logprobs": _plain(likely)} if likely else {})})
     return found
 
 

@@ -52,7 +52,9 @@ class LiteLLMTransport:
                 while True:
                     async with clock.patience():
                         chunk = await anext(stream, None)
-                    cleaned = {**cleaned, "choices": []} if chunk is None else clean_chunk(chunk.model_dump())
+                    cleaned = (
+                        {**cleaned, "choices": []} if chunk is None else clean_chunk(chunk.model_dump(), tap.model)
+                    )
                     if chunk is None or any(choice.get("finish_reason") for choice in cleaned["choices"]):
                         _check_whole(stream, tap, at_end=chunk is None)
                     for said in (*tap.take(cleaned), order.restore(cleaned), *tap.ends(cleaned)):

@@ -91,6 +91,9 @@ def _engine_fields(body: Json) -> Json:
         raise BadRequestError("suffix: the local model only goes on with a text", param="suffix")
     if (body.get("best_of") or 1) > (body.get("n") or 1):
         raise BadRequestError("best_of: the local model gives the answers that it has; set n", param="best_of")
+    if body.get("max_tokens") == 0:
+        # The engine would give one token all the same.
+        raise BadRequestError("max_tokens: the local model gives at least one", param="max_tokens")
     result: Json = {}
     for name, value in {**body, **(body.get("extra_body") or {})}.items():
         if value is None or name in LABELS or name in _OWN:

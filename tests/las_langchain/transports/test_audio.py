@@ -10,6 +10,7 @@ import pytest
 
 from las_langchain.errors import APIError, AuthenticationError, BadRequestError, ModelNotFoundError
 from las_langchain.service import LiteLLMService
+from las_langchain.settings import load_settings
 from tests.conftest import UPSTREAM_KEY
 from tests.fake_openai import FakeOpenAI, Reply
 from tests.fake_openai_audio import SOUND, form_of
@@ -34,6 +35,12 @@ async def test_async_forms(upstream: FakeOpenAI, service: LiteLLMService) -> Non
     assert sound.content_type == "audio/wav"
     heard = await service.atranscription(io.BytesIO(sound.content), model="openai/whisper-1")
     assert heard.text == "Hi"
+
+
+async def test_a_server_of_ones_own_needs_no_key(upstream: FakeOpenAI) -> None:
+    service = LiteLLMService(load_settings(providers={"vllm": {"base_url": upstream.url}}))
+    assert (await service.aspeech("Hi", voice="echo", model="vllm/tts-1")).content == SOUND + b"Hi"
+    assert (await service.atranscription(("a.mp3", SOUND + b"Hi"), model="vllm/whisper-1")).text == "Hi"
 
 
 def test_files_are_read_and_written(upstream: FakeOpenAI, service: LiteLLMService, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import litellm
+import orjson
 import pytest
 from litellm.exceptions import InvalidRequestError
 
@@ -47,6 +49,75 @@ def test_an_answer_is_as_openai_sent_it(target: Target, upstream: FakeOpenAI) ->
     assert (choice["finish_reason"], choice["logprobs"]) == ("stop", None)
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + answer["usage"]["completion_tokens"]
     assert "provider_specific_fields" not in str(answer)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_chunk_names_the_model_and_the_tier_that_openai_named(
+    target: Target, upstream: FakeOpenAI, count: int
+) -> None:
+    chunks = list(transport.stream(target, {**BODY, "n": count, "stream_options": {"include_usage": True}}))
+    assert {(chunk["model"], chunk.get("service_tier")) for chunk in chunks} == {("gpt-4o-2024-08-06", "default")}
+
+
+LIKELY = {"content": None, "refusal": [{"token": "no", "bytes": [110], "logprob": -1.0, "top_logprobs": []}]}
+CALL = {"index": 0, "id": "call_1", "type": "custom"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            {"delta": {"role": "assistant", "tool_calls": [{**CALL, "custom": {"name": "f", "input": ""}}]}},
+            {"delta": {"tool_calls": [{"index": 0, "custom": {"input": "abc"}}]}},
+        ),
+        (
+            {"delta": {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": ""}}},
+            {"delta": {"function_call": {"arguments": "{}"}}},
+        ),
+        ({"delta": {"role": "assistant", "content": ""}}, {"delta": {"refusal": "no"}, "logprobs": LIKELY}),
+    ],
+)
+def test_rare_deltas_come_as_openai_sent_them(target: Target, upstream: FakeOpenAI, first: Any, second: Any) -> None:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
+    sent = [first, second, {"delta": {}, "finish_reason": "stop"}]
+    events = [{**head, "choices": [{"index": 0, **choice}]} for choice in sent]
+    raw = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
+    upstream.enqueue(Reply(raw=raw + b"data: [DONE]\n\n", raw_type="text/event-stream"))
+    choices = [chunk["choices"][0] for chunk in transport.stream(target, BODY) if chunk["choices"]]
+    assert [choice["delta"] for choice in choices] == [choice["delta"] for choice in sent]
+    assert choices[1].get("logprobs") == second.get("logprobs")
+
+
+BROKE = "OpenAI: the connection broke before the answer was whole"
+NO_ANSWER = "OpenAI sent what is no answer to such a request"
+
+
+@pytest.mark.parametrize(
+    ("odd", "texts", "vectors"),
+    [
+        (Reply(cut_after=0), BROKE, BROKE),
+        (Reply(raw=b"<html>", raw_type="text/html"), NO_ANSWER, NO_ANSWER),
+        (Reply(raw=b"{}"), "The provider's answer has no choices", "The provider's answer has no embeddings"),
+        (Reply(status=408), "OpenAI: Request timed out.", "OpenAI: Request timed out."),
+    ],
+)
+async def test_what_openai_did_is_told_as_it_was(
+    target: Target, upstream: FakeOpenAI, odd: Reply, texts: str, vectors: str
+) -> None:
+    upstream.enqueue(odd, odd)
+    with pytest.raises(errors.LASError, match=f"^{re.escape(texts)}$"):
+        await transport.acomplete_text(target, {"prompt": "a"})
+    with pytest.raises(errors.LASError, match=f"^{re.escape(vectors)}$"):
+        await transport.aembed(target, {"input": "a"})
+
+
+async def test_what_holds_no_words_and_no_sound_is_no_answer(target: Target, upstream: FakeOpenAI) -> None:
+    upstream.enqueue(Reply(raw=b"{}"), Reply(raw=b"", raw_type="audio/mpeg"))
+    with pytest.raises(errors.APIError, match="has no text"):
+        await transport.atranscribe(replace(target, model="whisper-1"), {"file": ("a.mp3", b"a", "audio/mpeg")})
+    with pytest.raises(errors.APIError, match="empty sound"):
+        async for _ in transport.astream_speech(replace(target, model="tts-1"), {"input": "a", "voice": "alloy"}):
+            pass
 
 
 def test_what_is_sent_is_what_was_asked_and_nothing_more(target: Target, upstream: FakeOpenAI) -> None:
