@@ -73,3 +73,10 @@ def test_tokens_for_a_chain_are_those_for_the_default_model(client: Anthropic) -
         for model in ("chains/agent", "gpt-4o")
     }
     assert len(counts) == 1
+
+
+def test_chains_are_asked_for_no_longer_answer_than_their_model_has(client: Anthropic, upstream: FakeOpenAI) -> None:
+    """Coding assistants ask for what Claude can, which OpenAI refuses."""
+    with client.messages.stream(**{**ASK, "max_tokens": 64_000}, model="chains/chat") as stream:
+        assert stream.get_final_message().content
+    assert upstream.last.body["max_tokens"] == 16_384
