@@ -80,3 +80,10 @@ def test_chains_are_asked_for_no_longer_answer_than_their_model_has(client: Anth
     with client.messages.stream(**{**ASK, "max_tokens": 64_000}, model="chains/chat") as stream:
         assert stream.get_final_message().content
     assert upstream.last.body["max_tokens"] == 16_384
+
+
+def test_arguments_have_as_many_digits_as_the_model_writes(client: Anthropic, upstream: FakeOpenAI) -> None:
+    tool: Any = {"name": "pay", "input_schema": {"type": "object", "properties": {"cents": {"type": "integer"}}}}
+    upstream.enqueue(Reply(tool_calls=[ToolCall("pay", '{"cents": 123456789012345678901234567890}', "c1")]))
+    (call,) = client.messages.create(**ASK, model="chains/agent", tools=[tool]).content
+    assert call.input == {"cents": 123456789012345678901234567890}  # type: ignore[union-attr]

@@ -360,6 +360,25 @@ def test_chains_without_memory_go_on_from_responses(chain_server: Server) -> Non
     refused(wrong, 400, "input", "input: expected a message of a person")
 
 
+def test_halves_of_letters_are_replaced(chain_server: Server, upstream: FakeOpenAI) -> None:
+    """Some providers cut an answer within a letter, whose halves no client could read."""
+    said = {"id": "x", "object": "chat.completion", "created": 1, "model": "gpt-4o"}
+    choice = {"index": 0, "finish_reason": "stop"}
+    whole_answer = {**said, "choices": [{**choice, "message": {"role": "assistant", "content": "a\ud83d"}}]}
+    chunk = {**said, "object": "chat.completion.chunk", "choices": [{**choice, "delta": {"content": "a\ud83d"}}]}
+    as_json = Reply(raw=json.dumps(whole_answer).encode(), raw_type="application/json")
+    as_events = Reply(raw=b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(chunk).encode(), raw_type="text/event-stream")
+    with httpx.Client(base_url=chain_server.url, timeout=60, trust_env=False) as http:
+        upstream.enqueue(as_json, as_events, as_events)
+        kept = whole(http)
+        assert kept["output"][0]["content"][0]["text"] == "a\ufffd"
+        assert http.get(f"/v1/responses/{kept['id']}").json()["output"] == kept["output"]
+        for model in (REMOTE, "chains/chat"):
+            last = events(http, model=model)[-1]["response"]
+            assert last["output"][0]["content"][0]["text"] == "a\ufffd"
+            assert last["status"] == "completed"
+
+
 def test_what_coding_assistants_send(http: httpx.Client, upstream: FakeOpenAI) -> None:
     """A search that they offer whatever the server, their own tools, namespaces, and thoughts kept by them."""
     namespace = {
