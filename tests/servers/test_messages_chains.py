@@ -87,3 +87,11 @@ def test_arguments_have_as_many_digits_as_the_model_writes(client: Anthropic, up
     upstream.enqueue(Reply(tool_calls=[ToolCall("pay", '{"cents": 123456789012345678901234567890}', "c1")]))
     (call,) = client.messages.create(**ASK, model="chains/agent", tools=[tool]).content
     assert call.input == {"cents": 123456789012345678901234567890}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("chain", ["agent", "chat", "clerk"])
+def test_refusals_are_told(client: Anthropic, upstream: FakeOpenAI, chain: str) -> None:
+    upstream.enqueue(Reply(refusal="I will not."))
+    answer = client.messages.create(**ASK, model=f"chains/{chain}")
+    assert answer.content[-1].text == "I will not."  # type: ignore[union-attr]
+    assert answer.stop_reason == "refusal"
