@@ -136,8 +136,9 @@ class _Answer:
             text = f"\n\n{text}"
         if text:
             self._speaker, self._silent = message.id, False
-        if text or thought or message.usage_metadata:
-            yield _chunk(text, thought, usage_metadata=message.usage_metadata)
+        refusal = message.additional_kwargs.get("refusal")
+        if text or thought or refusal or message.usage_metadata:
+            yield _chunk(text, thought, refusal, usage_metadata=message.usage_metadata)
 
     def _note(self, message: AIMessage) -> None:
         known = message.response_metadata
@@ -184,8 +185,9 @@ class _Answer:
         return AIMessageChunk(content=before + text, additional_kwargs={"interrupts": values})
 
 
-def _chunk(text: str, thought: str, **fields: Any) -> AIMessageChunk:
-    kwargs = {"reasoning_content": thought} if thought else {}
+def _chunk(text: str, thought: str, refusal: str | None, **fields: Any) -> AIMessageChunk:
+    told = {"reasoning_content": thought, "refusal": refusal}
+    kwargs = {name: value for name, value in told.items() if value}
     return AIMessageChunk(content=text, additional_kwargs=kwargs, **fields)
 
 

@@ -55,7 +55,7 @@ def asked_fields() -> Json:
     return _ASKED.get({})
 
 
-def fitting(asked: Json, provider: str, model: str, *, reasons: bool) -> Json:
+def fitting(asked: Json, provider: str, model: str, *, reasons: bool, longest: int | None = None) -> Json:
     """What of *asked* a model takes: what it would refuse was not meant for it.
 
     Args:
@@ -63,6 +63,7 @@ def fitting(asked: Json, provider: str, model: str, *, reasons: bool) -> Json:
         provider: the model's.
         model: its name.
         reasons: whether it is known to think before it answers.
+        longest: its longest answer, in tokens; None: it is not known. Coding assistants ask for more than most have.
     """
     taken = _BY_PROVIDER.get(provider, FIELDS - {"top_k"})
     if provider in ("openai", "azure") and _THINKS.match(model):
@@ -71,4 +72,7 @@ def fitting(asked: Json, provider: str, model: str, *, reasons: bool) -> Json:
         taken = taken - {"reasoning_effort", "verbosity"}
     elif provider not in ("openai", "azure", "openrouter"):
         taken = taken - {"verbosity"}
-    return {name: value for name, value in asked.items() if name in taken}
+    fit = {name: value for name, value in asked.items() if name in taken}
+    if longest is not None and "max_tokens" in fit:
+        fit["max_tokens"] = min(fit["max_tokens"], longest)
+    return fit

@@ -145,8 +145,11 @@ class Call:
         """What is asked for around this call and neither it nor the chat model says."""
         if not self._asked:
             return {}
-        reasons = bool(model_info(target.provider, target.model).get("supports_reasoning"))
-        return fitting(self._asked, target.provider, target.model, reasons=reasons)
+        known = model_info(target.provider, target.model)
+        most = known.get("max_output_tokens")
+        longest = most if isinstance(most, int) and most > 0 else None
+        reasons = bool(known.get("supports_reasoning"))
+        return fitting(self._asked, target.provider, target.model, reasons=reasons, longest=longest)
 
     @cached_property
     def _fields(self) -> Json:

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from servers.chat_calls import ChatCall, Told
 from servers.errors import body_of
 from servers.event_stream import event_response
+from servers.json_texts import json_text
 from servers.requests import unless_gone
 
 Json = dict[str, Any]
@@ -21,7 +21,7 @@ DONE = b"data: [DONE]\n\n"
 
 def json_response(data: Any, headers: Mapping[str, str] | None = None) -> Response:
     """*data* as JSON."""
-    return Response(orjson.dumps(data), media_type="application/json", headers=headers)
+    return Response(json_text(data), media_type="application/json", headers=headers)
 
 
 async def chat_response(request: Request, call: ChatCall, body: Json, *, stream: bool) -> Response:
@@ -73,7 +73,7 @@ def _begun(choice: Json) -> Json:
 
 def event(data: Any) -> bytes:
     """*data* as a server-sent event."""
-    return b"data: " + orjson.dumps(data) + b"\n\n"
+    return b"data: " + json_text(data) + b"\n\n"
 
 
 def failed(error: Exception) -> bytes:

@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
 from las_langchain.errors import APIError
 from servers.errors import known
+from servers.json_texts import json_text
 from servers.messages.answer import call_id, citations, end, head, thinking, usage_of
 from servers.messages.errors import error_body
 
@@ -34,7 +33,7 @@ async def encoded(chunks: AsyncGenerator[Json], names: Mapping[str, str]) -> Asy
 
 def encode(event: Json) -> bytes:
     """*event* as it goes over the wire."""
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json_text(event))
 
 
 def failed(error: Exception) -> bytes:

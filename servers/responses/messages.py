@@ -16,7 +16,7 @@ Json = dict[str, Any]
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
-def messages_of(items: Sequence[Json], instructions: str | None = None) -> list[Json]:
+def messages_of(items: Sequence[Json], instructions: str | None = None, *, continues: bool = False) -> list[Json]:
     """Checked *items* as messages.
 
     What a model thought, said and called in one turn is one message, and the results of its calls follow it at once,
@@ -25,6 +25,7 @@ def messages_of(items: Sequence[Json], instructions: str | None = None) -> list[
     Args:
         items: from the oldest to the newest, without references.
         instructions: what the system says first.
+        continues: whether the reader remembers what went before, so that results may be of calls that only it knows.
 
     Raises:
         BadRequestError: a result belongs to no call, or a call has no result.
@@ -34,7 +35,7 @@ def messages_of(items: Sequence[Json], instructions: str | None = None) -> list[
     for item in items:
         if item["type"] in _OUTPUTS:
             result += turn.end()
-            turn.check(item)
+            result += turn.left(item, continues=continues)
         elif item["type"] == "message" and item["role"] != "assistant":
             result += turn.end()
             result.append({"role": item["role"], "content": chat_content(item["content"])})
@@ -71,11 +72,15 @@ class _Turn:
         else:
             self._calls.append(_chat_call(item))
 
-    def check(self, output: Json) -> None:
-        """Check that *output* is of a call before it."""
-        if id(output) not in self._used:
+    def left(self, output: Json, *, continues: bool) -> list[Json]:
+        """The messages of an *output* of no call before it; none if it is of one."""
+        if id(output) in self._used:
+            return []
+        if not continues:
             call_id = output["call_id"]
             raise BadRequestError(f"input: no tool call was found for the output with call_id {call_id}", param="input")
+        message, media = _tool_message(output)
+        return [message, {"role": "user", "content": media}] if media else [message]
 
     def end(self) -> list[Json]:
         """The messages of the turn, and the next one begins."""
@@ -99,12 +104,19 @@ class _Turn:
                 raise BadRequestError(f"input: no output was found for the tool call {call['id']}", param="input")
             result = self._results[call["id"]].popleft()
             self._used.add(id(result))
-            text, others = _split(result["output"])
-            if others:
-                media += [{"type": "text", "text": f"Result of the tool call {call['id']}:"}, *others]
-            messages.append({"role": "tool", "tool_call_id": call["id"], "content": text})
+            message, others = _tool_message(result)
+            messages.append(message)
+            media += others
         # Most providers read only text in a tool's answer.
         return [*messages, {"role": "user", "content": media}] if media else messages
+
+
+def _tool_message(output: Json) -> tuple[Json, list[Json]]:
+    """A tool's answer, and what of it a person must show."""
+    call_id = output["call_id"]
+    text, others = _split(output["output"])
+    media = [{"type": "text", "text": f"Result of the tool call {call_id}:"}, *others] if others else []
+    return {"role": "tool", "tool_call_id": call_id, "content": text}, media
 
 
 def _split(output: str | list[Json]) -> tuple[str, list[Json]]:

@@ -141,19 +141,20 @@ def _checked_reasoning(reasoning: Json) -> Json:
     return reasoning
 
 
-def chat_body(read: Reading, items: Sequence[Json], *, for_chain: bool = False) -> Json:
+def chat_body(read: Reading, items: Sequence[Json], *, for_chain: bool = False, continues: bool = False) -> Json:
     """The chat request, without ``model`` and ``stream``.
 
     Args:
         read: the request.
         items: what the model reads: the history, and the request's own input.
         for_chain: whether a chain answers, which knows what to do with labels; they are ours, not the provider's.
+        continues: as for :func:`~servers.responses.messages.messages_of`.
 
     Raises:
         BadRequestError: there is nothing to read, or a result of a tool belongs to no call.
     """
     asked = read.asked
-    body: Json = {"messages": messages_of(items, asked.instructions)}
+    body: Json = {"messages": messages_of(items, asked.instructions, continues=continues)}
     if not body["messages"]:
         raise wrong("input", "expected a text, or at least one item", "missing_required_parameter")
     body |= choice_fields(asked.tool_choice, read.tools)
@@ -199,4 +200,6 @@ def with_our_fields(error: Exception) -> Exception:
             error.param = error.param.replace(".function", "", 1)
         elif name in _OURS:
             error.param = _OURS[name]
+            if error.message.startswith(f"{name}: "):
+                error.message = f"{error.param}: {error.message.removeprefix(f'{name}: ')}"
     return error

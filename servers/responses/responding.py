@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.requests import Request
@@ -16,8 +16,9 @@ from starlette.responses import Response
 from las_langchain.errors import BadRequestError, LASError
 from las_langchain.threads import in_thread
 from servers.answers import call_headers, json_response
+from servers.chain_threads import asked_thread
 from servers.chat_calls import CHAINS, ChatCall
-from servers.deps import service_of
+from servers.deps import registry_of, service_of
 from servers.event_stream import event_response
 from servers.requests import unless_gone
 from servers.responses.answers import response_shell, with_answer
@@ -27,6 +28,9 @@ from servers.responses.requests import Reading, chat_body, reading_of, with_our_
 from servers.responses.schemas import ContextFields, InputTokensRequest, ResponseRequest
 from servers.responses.store import ResponseStore
 from servers.responses.streams import ResponseEvents, encoded
+
+if TYPE_CHECKING:
+    from chains.chain import Chain
 
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -95,9 +99,9 @@ async def respond(request: Request, asked: ResponseRequest) -> Response:
 async def _turn(request: Request, asked: ResponseRequest) -> Turn:
     read = reading_of(asked)
     store = ResponseStore.of(service_of(request).settings)
-    _check_thread(request, asked)
+    continues = await _continues(request, asked)
     own, history = await _read_items(store, asked)
-    body = chat_body(read, [*history, *own], for_chain=asked.model.startswith(CHAINS))
+    body = chat_body(read, [*history, *own], for_chain=asked.model.startswith(CHAINS), continues=continues)
     shell = response_shell(read, asked)
     _check_writable(shell, own)
     call = await _call(request, asked, body)
@@ -121,15 +125,26 @@ async def _call(request: Request, asked: ResponseRequest, body: Json) -> ChatCal
     return TruncatedCall(partial(call_of, request, asked.model), call, body) if asked.truncation == "auto" else call
 
 
-def _check_thread(request: Request, asked: ResponseRequest) -> None:
-    """Refuse a chain's memory together with a history: the chain would read everything twice."""
-    remembers = "thread_id" in (asked.metadata or {}) or "x-las-thread" in request.headers
-    if asked.previous_response_id is not None and asked.model.startswith(CHAINS) and remembers:
+async def _continues(request: Request, asked: ResponseRequest) -> bool:
+    """Whether a chain's memory has what went before.
+
+    Together with a history that is refused: the chain would read everything twice.
+    """
+    if not asked.model.startswith(CHAINS) or asked_thread(request, {"metadata": asked.metadata}) is None:
+        return False
+    chain = await _chain(request, asked.model)
+    if chain.remembers and asked.previous_response_id is not None:
         raise BadRequestError(
             "previous_response_id: the thread has the history already; send one of the two",
             param="previous_response_id",
             code="invalid_value",
         )
+    return chain.remembers
+
+
+async def _chain(request: Request, model: str) -> Chain:
+    # Importing one takes a while.
+    return await in_thread(partial(registry_of(request).chain, model.removeprefix(CHAINS)))
 
 
 async def _read_items(store: ResponseStore, asked: ContextFields) -> tuple[list[Json], list[Json]]:
@@ -172,6 +187,8 @@ async def input_tokens(request: Request, asked: InputTokensRequest) -> int:
     """
     read = reading_of(asked)
     service = service_of(request)
+    if asked.model is not None and asked.model.startswith(CHAINS):
+        await _chain(request, asked.model)
     own, history = await _read_items(ResponseStore.of(service.settings), asked)
     body = chat_body(read, [*history, *own])
     model = None if asked.model is None or asked.model.startswith(CHAINS) else asked.model

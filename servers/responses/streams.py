@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import orjson
-
 from las_langchain.errors import BadRequestError, LASError, RateLimitError
 from servers.errors import known
+from servers.json_texts import json_text
 from servers.responses.answers import finished, is_cut, logprobs_of
 from servers.responses.open_items import Emit, OpenCall, OpenItem, OpenMessage, OpenReasoning
 from servers.responses.requests import Reading
@@ -162,5 +161,5 @@ def _code(error: LASError) -> str:
 
 def encoded(events: Sequence[Json]) -> bytes:
     """*events* as they go over the wire."""
-    lines = (b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n" for event in events)
+    lines = (b"event: " + event["type"].encode() + b"\ndata: " + json_text(event) + b"\n\n" for event in events)
     return b"".join(lines)

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from las_langchain.usage.engine import begin
+from servers.json_texts import json_text
 
 Json = dict[str, Any]
 
@@ -135,7 +136,7 @@ def _alive(key_id: str, now: int) -> tuple[Any, Any]:
 
 
 def _written(value: Json) -> str:
-    return orjson.dumps(value).decode()
+    return json_text(value).decode()
 
 
 def _slices(ids: Sequence[str]) -> list[Sequence[str]]:

@@ -73,3 +73,25 @@ def test_tokens_for_a_chain_are_those_for_the_default_model(client: Anthropic) -
         for model in ("chains/agent", "gpt-4o")
     }
     assert len(counts) == 1
+
+
+def test_chains_are_asked_for_no_longer_answer_than_their_model_has(client: Anthropic, upstream: FakeOpenAI) -> None:
+    """Coding assistants ask for what Claude can, which OpenAI refuses."""
+    with client.messages.stream(**{**ASK, "max_tokens": 64_000}, model="chains/chat") as stream:
+        assert stream.get_final_message().content
+    assert upstream.last.body["max_tokens"] == 16_384
+
+
+def test_arguments_have_as_many_digits_as_the_model_writes(client: Anthropic, upstream: FakeOpenAI) -> None:
+    tool: Any = {"name": "pay", "input_schema": {"type": "object", "properties": {"cents": {"type": "integer"}}}}
+    upstream.enqueue(Reply(tool_calls=[ToolCall("pay", '{"cents": 123456789012345678901234567890}', "c1")]))
+    (call,) = client.messages.create(**ASK, model="chains/agent", tools=[tool]).content
+    assert call.input == {"cents": 123456789012345678901234567890}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("chain", ["agent", "chat", "clerk"])
+def test_refusals_are_told(client: Anthropic, upstream: FakeOpenAI, chain: str) -> None:
+    upstream.enqueue(Reply(refusal="I will not."))
+    answer = client.messages.create(**ASK, model=f"chains/{chain}")
+    assert answer.content[-1].text == "I will not."  # type: ignore[union-attr]
+    assert answer.stop_reason == "refusal"

@@ -334,6 +334,51 @@ def test_chains_answer_and_remember(chain_server: Server, upstream: FakeOpenAI) 
     refused(clash, 400, "previous_response_id", "the thread has the history already")
 
 
+def test_a_thread_knows_the_calls_of_the_clients_tools(chain_server: Server, upstream: FakeOpenAI) -> None:
+    """Their results come alone, since the history may not be sent with a thread."""
+    fields: Json = {"model": "chains/agent", "tools": [WEATHER], "metadata": {"thread_id": "responses-2"}}
+    upstream.enqueue(Reply(tool_calls=[ToolCall("get_weather", '{"location": "Rome"}', "c1")]), Reply(content="Sunny"))
+    with httpx.Client(base_url=chain_server.url, timeout=60, trust_env=False) as http:
+        (call,) = whole(http, **fields)["output"]
+        last = whole(http, **fields, input=[{**OUTPUT, "call_id": call["call_id"]}])
+        said = [message["role"] for message in upstream.last.body["messages"]]
+        unknown = ask(http, **fields, input=[{**OUTPUT, "call_id": "other"}])
+    assert last["output"][-1]["content"][0]["text"] == "Sunny"
+    assert said[-3:] == ["user", "assistant", "tool"]
+    refused(unknown, 400, "input", "a call that is not among the messages")
+
+
+def test_chains_without_memory_go_on_from_responses(chain_server: Server) -> None:
+    """A thread means nothing to them, so it has no history that would be read twice."""
+    with httpx.Client(base_url=chain_server.url, timeout=60, trust_env=False) as http:
+        first = whole(http, model="chains/summarize", metadata={"thread_id": "responses-3"})
+        fields: Json = {"model": "chains/summarize", "previous_response_id": first["id"]}
+        assert whole(http, **fields, metadata={"thread_id": "responses-3"})["previous_response_id"] == first["id"]
+        counted = http.post("/v1/responses/input_tokens", json={"model": "chains/nothing", "input": "hello"})
+        wrong = ask(http, model="chains/agent", input=[{"role": "assistant", "content": "hello"}])
+    refused(counted, 404, "model", "There is no chain", "model_not_found")
+    refused(wrong, 400, "input", "input: expected a message of a person")
+
+
+def test_halves_of_letters_are_replaced(chain_server: Server, upstream: FakeOpenAI) -> None:
+    """Some providers cut an answer within a letter, whose halves no client could read."""
+    said = {"id": "x", "object": "chat.completion", "created": 1, "model": "gpt-4o"}
+    choice = {"index": 0, "finish_reason": "stop"}
+    whole_answer = {**said, "choices": [{**choice, "message": {"role": "assistant", "content": "a\ud83d"}}]}
+    chunk = {**said, "object": "chat.completion.chunk", "choices": [{**choice, "delta": {"content": "a\ud83d"}}]}
+    as_json = Reply(raw=json.dumps(whole_answer).encode(), raw_type="application/json")
+    as_events = Reply(raw=b"data: %b\n\ndata: [DONE]\n\n" % json.dumps(chunk).encode(), raw_type="text/event-stream")
+    with httpx.Client(base_url=chain_server.url, timeout=60, trust_env=False) as http:
+        upstream.enqueue(as_json, as_events, as_events)
+        kept = whole(http)
+        assert kept["output"][0]["content"][0]["text"] == "a\ufffd"
+        assert http.get(f"/v1/responses/{kept['id']}").json()["output"] == kept["output"]
+        for model in (REMOTE, "chains/chat"):
+            last = events(http, model=model)[-1]["response"]
+            assert last["output"][0]["content"][0]["text"] == "a\ufffd"
+            assert last["status"] == "completed"
+
+
 def test_what_coding_assistants_send(http: httpx.Client, upstream: FakeOpenAI) -> None:
     """A search that they offer whatever the server, their own tools, namespaces, and thoughts kept by them."""
     namespace = {
