@@ -52,7 +52,7 @@ def test_a_question_is_answered_in_several_steps_with_parallel_calls(upstream: F
     assert isinstance(answer, AIMessage)
     assert answer.text == "It is 84."
     assert answer.tool_calls == []
-    assert answer.response_metadata["model_name"] == "gpt-4o"
+    assert answer.response_metadata["model_name"] == "gpt-4o-2024-08-06"
     first, second, third = sent(upstream)
     assert [one["role"] for one in first] == ["system", "user"]
     assert [one["content"] for one in second if one["role"] == "tool"][:1] == ["4"]

@@ -91,7 +91,7 @@ async def test_a_name_is_no_sum_of_names(upstream: FakeOpenAI) -> None:
     chunks = await said(agent(Reply(tool_calls=CALL), Reply(content="Sunny"), upstream=upstream), config={})
 
     answer = whole(chunks)
-    assert answer.response_metadata["model_name"] == "gpt-4o"
+    assert answer.response_metadata["model_name"] == "gpt-4o-2024-08-06"
     assert answer.response_metadata["finish_reason"] == "stop"
     assert chunks[-1].chunk_position == "last"
 

@@ -202,10 +202,13 @@ def test_a_malformed_vector_is_the_providers_fault(upstream: FakeOpenAI, vector:
         LASEmbeddings(model=SMALL, max_retries=0).embed_query("x")
 
 
-@pytest.mark.parametrize("vectors", [[], [[1.0]], [[1.0]] * 3])
-def test_a_missing_vector_is_noticed(upstream: FakeOpenAI, vectors: list[list[float]]) -> None:
+@pytest.mark.parametrize(
+    ("vectors", "problem"),
+    [([], "has no embeddings"), *((n * [[1.0]], f"answered 2 texts with {n} embeddings") for n in (1, 3))],
+)
+def test_a_missing_vector_is_noticed(upstream: FakeOpenAI, vectors: list[list[float]], problem: str) -> None:
     upstream.enqueue(Reply(raw=_answer(vectors)))
-    with pytest.raises(APIError, match=f"answered 2 texts with {len(vectors)} embeddings"):
+    with pytest.raises(APIError, match=problem):
         LASEmbeddings(model=SMALL, max_retries=0).embed_documents(["a", "b"])
 
 

@@ -306,7 +306,7 @@ def test_usage_callbacks_count_streams_too(upstream: FakeOpenAI) -> None:
     """langchain-litellm 0.11 gives streams no ``model_name``, without which the handler skips them."""
     counter = UsageMetadataCallbackHandler()
     total(chat().stream("hi", config={"callbacks": [counter]}))
-    assert counter.usage_metadata["gpt-4o"]["total_tokens"] > 0
+    assert counter.usage_metadata["gpt-4o-2024-08-06"]["total_tokens"] > 0
 
 
 def test_broken_calls_go_back(upstream: FakeOpenAI) -> None:
