@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from las_langchain.contexts import holding
 from las_langchain.errors import BadRequestError
 
 Json = dict[str, Any]
@@ -70,8 +71,5 @@ def offered_tools() -> Offered | None:
 @contextmanager
 def offering(offered: Offered | None) -> Iterator[None]:
     """Offer tools to what runs inside."""
-    token = _OFFERED.set(offered)
-    try:
+    with holding(_OFFERED, offered):
         yield
-    finally:
-        _OFFERED.reset(token)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 
+from las_langchain.contexts import holding
+
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
 
@@ -20,11 +22,8 @@ _EARLIER: ContextVar[tuple[BaseMessage, ...]] = ContextVar("las_earlier_messages
 @contextmanager
 def resending(messages: Sequence[BaseMessage]) -> Iterator[None]:
     """Have the graphs that run inside begin with *messages* where they remember none."""
-    token = _EARLIER.set(tuple(messages))
-    try:
+    with holding(_EARLIER, tuple(messages)):
         yield
-    finally:
-        _EARLIER.reset(token)
 
 
 async def with_earlier(graph: Pregel[Any, Any, Any, Any], messages: Sequence[Any], config: RunnableConfig) -> list[Any]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from las_langchain.contexts import holding
+
 Json = dict[str, Any]
 
 FIELDS = frozenset(
@@ -43,11 +45,8 @@ def asking(**fields: Any) -> Iterator[None]:
             outer block is not to hold inside.
     """
     given = {**_ASKED.get({}), **fields}
-    token = _ASKED.set({name: value for name, value in given.items() if value is not None})
-    try:
+    with holding(_ASKED, {name: value for name, value in given.items() if value is not None}):
         yield
-    finally:
-        _ASKED.reset(token)
 
 
 def asked_fields() -> Json:

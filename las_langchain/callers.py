@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+from las_langchain.contexts import holding
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -48,8 +50,5 @@ def calling(*, key_id: str | None = None, chain: str | None = None, request_id: 
     """
     given = {"key_id": key_id, "chain": chain, "request_id": request_id}
     caller = replace(current_caller(), **{name: value for name, value in given.items() if value is not None})
-    token = _CALLER.set(caller)
-    try:
+    with holding(_CALLER, caller):
         yield caller
-    finally:
-        _CALLER.reset(token)

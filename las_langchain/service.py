@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from las_langchain.call_options import Kind, chosen_model
 from las_langchain.completions import Completions
+from las_langchain.contexts import holding
 from las_langchain.errors import ConfigurationError
 from las_langchain.exchanges import Exchange
 from las_langchain.forks import ForkAware
@@ -329,8 +330,5 @@ def get_litellm_service() -> LiteLLMService:
 @contextmanager
 def using(service: LiteLLMService) -> Iterator[None]:
     """Have what runs inside, such as a ``ChatLAS`` that was given no service, call by way of *service*."""
-    token = _CURRENT.set(service)
-    try:
+    with holding(_CURRENT, service):
         yield
-    finally:
-        _CURRENT.reset(token)

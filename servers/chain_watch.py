@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from las_langchain.contexts import holding
 from las_langchain.records import CallRecord
 
 Json = dict[str, Any]
@@ -44,8 +45,5 @@ _RUN: ContextVar[Run | None] = ContextVar("las_run", default=None)
 @contextmanager
 def telling(run: Run) -> Iterator[None]:
     """Tell *run* of the calls that are made inside by way of a service with a :class:`ChainWatch`."""
-    token = _RUN.set(run)
-    try:
+    with holding(_RUN, run):
         yield
-    finally:
-        _RUN.reset(token)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from las_langchain.exchanges import Exchange
 from las_langchain.providers import Target
 from las_langchain.records import Operation
 from las_langchain.service import LiteLLMService
@@ -114,17 +115,17 @@ class ModelCall:
         self, service: LiteLLMService, target: Target, body: ModelRequest, operation: Operation = "chat"
     ) -> None:
         self._service, self._target, self._body, self._operation = service, target, body, operation
-        self._exchange = service.exchange(operation, target, body)
+        self._exchange: Exchange | None = None
 
     @property
     def model(self) -> str:
         """See :class:`ChatCall`."""
-        return self._exchange.target.id
+        return (self._target if self._exchange is None else self._exchange.target).id
 
     @property
     def cost(self) -> float | None:
         """See :class:`ChatCall`."""
-        return self._exchange.record.cost_usd
+        return None if self._exchange is None else self._exchange.record.cost_usd
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -133,6 +134,7 @@ class ModelCall:
 
     async def complete(self) -> Json:
         """See :class:`ChatCall`."""
+        self._exchange = self._service.exchange(self._operation, self._target, self._body)
         return _without(await self._exchange.complete(), _ENGINES)
 
     async def chunks(self) -> AsyncGenerator[Json]:
