@@ -11,7 +11,8 @@ from typing_extensions import is_typeddict
 from las_langchain.deployments import is_address
 from las_langchain.errors import BadRequestError
 from las_langchain.keys import ApiKey
-from las_langchain.providers import PROVIDERS, Overrides, known_provider, model_id, split_name
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Overrides, known_provider, model_id, split_name
 from las_langchain.settings import LASSettings, nearest
 
 if TYPE_CHECKING:

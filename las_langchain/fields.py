@@ -30,6 +30,9 @@ OPENAI_COMPLETION_FIELDS = frozenset(
 COMPLETION_FIELDS = OPENAI_COMPLETION_FIELDS.union(("extra_body", "extra_headers"))
 """The fields of a completion request that are passed on."""
 
+EMBEDDING_FIELDS = frozenset("input dimensions encoding_format user extra_body extra_headers".split())
+"""The fields of an embeddings request that are passed on."""
+
 _COMMON = "top_k min_p repeat_penalty repetition_penalty"
 _LLAMA = f"{_COMMON} typical_p repeat_last_n mirostat mirostat_tau mirostat_eta"
 OLLAMA_OPTIONS = frozenset(f"{_LLAMA} num_ctx num_predict".split())

@@ -10,7 +10,7 @@ from las_langchain.catalog import litellm_providers
 from las_langchain.conversations import Messages
 from las_langchain.errors import ConfigurationError, ModelNotFoundError
 from las_langchain.openai_objects import AsyncChatStream, ChatStream
-from las_langchain.providers import PROVIDERS
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import nearest
 

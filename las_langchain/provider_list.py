@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from las_langchain.catalog import model_providers, models_of
-from las_langchain.providers import PROVIDERS, Provider, key_variable, missing_variable, variable_prefix
+from las_langchain.provider_rows import PROVIDERS, Provider
+from las_langchain.providers import key_variable, missing_variable, variable_prefix
 from las_langchain.settings import LASSettings
 
 _DOCS = "https://docs.litellm.ai/docs/providers/"

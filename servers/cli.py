@@ -27,7 +27,7 @@ from servers.cost_cli import cost
 from servers.ingest_cli import ingest
 
 if TYPE_CHECKING:
-    from las_langchain.providers import Provider
+    from las_langchain.provider_rows import Provider
     from las_langchain.service import LiteLLMService
     from las_langchain.settings import LASSettings
 
@@ -160,7 +160,8 @@ def models(
 def providers() -> None:
     """List the providers, and what each still needs."""
     from las_langchain.catalog import model_providers
-    from las_langchain.providers import PROVIDERS, missing_variable
+    from las_langchain.provider_rows import PROVIDERS
+    from las_langchain.providers import missing_variable
 
     settings = _settings()
     rows = [

@@ -17,7 +17,7 @@ from las_langchain.call_options import chosen_model
 from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.listing.models import Source
 from las_langchain.provider_list import ProviderInfo
-from las_langchain.providers import PROVIDERS
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.usage import Group, Ledger
 from servers.answers import call_headers, chat_response, json_response
 from servers.chat_calls import chat_call

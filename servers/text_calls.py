@@ -13,7 +13,8 @@ from las_langchain.catalog import model_info
 from las_langchain.deployments import served_model
 from las_langchain.errors import BadRequestError
 from las_langchain.fields import OPENAI_COMPLETION_FIELDS
-from las_langchain.providers import PROVIDERS, Target, split_name
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target, split_name
 from las_langchain.settings import LASSettings
 from las_langchain.texts import head, legacy_logprobs, prompts_of, summed, text_choice
 from servers.chat_calls import CHAINS, ChatCall, ModelCall, chat_call

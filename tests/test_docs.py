@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from las_langchain.providers import PROVIDERS
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.settings import EMBEDDED_CHAT, TABLES, LASSettings
 
 ROOT = Path(__file__).parent.parent

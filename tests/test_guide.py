@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from las_langchain import ChatLAS, LiteLLMService, get_litellm_service, load_settings
 from las_langchain.errors import AuthenticationError, BadRequestError, RateLimitError, ServiceUnavailableError
-from las_langchain.providers import PROVIDERS
+from las_langchain.provider_rows import PROVIDERS
 from tests.conftest import UPSTREAM_KEY, Server, WarmServer
 from tests.fake_ollama import FakeOllama
 from tests.fake_ollama import Reply as OllamaReply

@@ -17,7 +17,8 @@ from las_langchain.errors import (
     for_status,
 )
 from las_langchain.listing.rows import LiveList
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target
 
 MAX_BYTES = 5_000_000
 """Size of all pages together."""

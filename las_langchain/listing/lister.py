@@ -18,8 +18,8 @@ from las_langchain.listing.asking import address_of, ask
 from las_langchain.listing.models import ListedModel, Source, aliased, described, embedded
 from las_langchain.listing.rows import LIVE, LiveList
 from las_langchain.listing.sharing import Shared
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import (
-    PROVIDERS,
     Target,
     known_models,
     known_provider,

@@ -1,11 +1,14 @@
-"""The shape of a chat request, checked before a provider, or a chat template, trips over it."""
+"""The shape of a request, checked before a provider, or a chat template, trips over it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 from las_langchain.errors import BadRequestError
+from las_langchain.providers import Target
+from las_langchain.settings import nearest
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -78,3 +81,31 @@ def _is_call(call: Any) -> bool:
 
 def _wrong(param: str, what: str) -> BadRequestError:
     return BadRequestError(f"{param}: {what}", param=param)
+
+
+def refuse_unknown(body: dict[str, Any], known: frozenset[str], target: Target) -> None:
+    """Check that *body* has no other fields than *known*.
+
+    Raises:
+        BadRequestError: it has; the message names the nearest.
+    """
+    for name in body:
+        if name not in known:
+            raise BadRequestError(
+                f"Unknown parameter {name!r}{nearest(name, known)}; put a provider's own into extra_body",
+                param=name,
+                provider=target.provider,
+            )
+
+
+def check_sendable(body: dict[str, Any]) -> None:
+    """Check that *body* can be sent.
+
+    Raises:
+        BadRequestError: a field cannot; ``param`` names it.
+    """
+    for name, value in body.items():
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadRequestError(f"{name}: cannot be sent as JSON: {error}", param=name) from None

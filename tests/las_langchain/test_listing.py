@@ -20,7 +20,7 @@ from las_langchain.errors import ModelNotFoundError
 from las_langchain.listing import ListedModel, Listing, ModelsLister, Source, list_models, list_models_sync
 from las_langchain.listing.rows import LIVE
 from las_langchain.listing.sharing import Shared
-from las_langchain.providers import PROVIDERS
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.settings import LASSettings, load_settings
 from tests import fake_anthropic, fake_gemini, fake_ollama, fake_openai
 from tests.fake_server import Delivery, Exchange, FakeServer, Received

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from las_langchain.chat_models import ChatLAS
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError, ModelNotFoundError
 from las_langchain.provider_factory import LiteLLMProvider, ProviderFactory
-from las_langchain.providers import PROVIDERS
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.service import LiteLLMService, get_litellm_service
 from las_langchain.settings import EMBEDDED_CHAT, load_settings
 from tests.fake_openai import FakeOpenAI, Reply

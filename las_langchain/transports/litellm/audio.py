@@ -12,9 +12,10 @@ import openai
 from las_langchain.errors import APIConnectionError, APIError, BadRequestError
 from las_langchain.providers import Target
 from las_langchain.transports import SpeechAnswer
+from las_langchain.transports.checks import refuse_unknown
+from las_langchain.transports.clock import Clock
 from las_langchain.transports.litellm.completions import openai_client
-from las_langchain.transports.litellm.requests import call_arguments, refuse_unknown
-from las_langchain.transports.litellm.streams import Clock
+from las_langchain.transports.litellm.requests import call_arguments
 
 Json = dict[str, Any]
 

@@ -10,10 +10,12 @@ from litellm.main import openai_chat_completions
 
 from las_langchain import errors
 from las_langchain.fields import COMPLETION_FIELDS
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target
 from las_langchain.texts import prompts_of
-from las_langchain.transports.litellm.requests import call_arguments, refuse_unknown
-from las_langchain.transports.litellm.streams import Clock
+from las_langchain.transports.checks import refuse_unknown
+from las_langchain.transports.clock import Clock
+from las_langchain.transports.litellm.requests import call_arguments
 
 Json = dict[str, Any]
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -17,8 +14,18 @@ import openai
 from litellm.llms.base_llm.chat.transformation import BaseLLMException
 
 from las_langchain import errors
-from las_langchain.deployments import shown_address
-from las_langchain.providers import PROVIDERS, Target, variable_prefix
+from las_langchain.providers import Target
+from las_langchain.transports.checks import check_sendable
+from las_langchain.transports.wording import (
+    NO_MODEL,
+    broken,
+    refused,
+    retry_after,
+    too_slow,
+    unreachable,
+    unreadable,
+    without_secrets,
+)
 
 Json = dict[str, Any]
 
@@ -99,26 +106,13 @@ def translated(target: Target, body: Json | None = None) -> Iterator[None]:
         error.provider = error.provider or target.provider
         raise
     except TimeoutError:
-        raise LiteLLMTimeoutError(_too_slow(target), provider=target.provider) from None
+        raise LiteLLMTimeoutError(too_slow(target), provider=target.provider) from None
     except Exception as error:
         failure = _las_error(error, target)
         if isinstance(failure, errors.APIError):
             # litellm says of a request that could not be written that the provider failed.
-            _check_sendable(body or {})
+            check_sendable(body or {})
         raise failure from None
-
-
-def _check_sendable(body: Json) -> None:
-    """Check that *body* can be sent.
-
-    Raises:
-        BadRequestError: a field cannot; ``param`` names it.
-    """
-    for name, value in body.items():
-        try:
-            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise errors.BadRequestError(f"{name}: cannot be sent as JSON: {error}", param=name) from None
 
 
 @contextlib.contextmanager
@@ -184,7 +178,7 @@ def _kind(error: Exception) -> tuple[type[errors.LASError], int | None]:
         return errors.BadRequestError, None
     if kind := _on_the_way(error, status, text):
         return kind, None
-    if status == 400 and (_said_code(error) == errors.ModelNotFoundError.code or _NO_MODEL.search(text)):
+    if status == 400 and (_said_code(error) == errors.ModelNotFoundError.code or NO_MODEL.search(text)):
         return errors.ModelNotFoundError, None
     if status == 500 and "overloaded_error" in text:
         # Anthropic's 529, for which litellm has no class.
@@ -217,9 +211,6 @@ def _on_the_way(error: Exception, status: Any, text: str) -> type[errors.LASErro
 
 # What litellm appends: the same text again, and advice about settings of its own.
 _APPENDED = (" Original exception: ", " Error_str: ", " To drop these, set ", " Traceback (most recent call last)")
-# Of a header's value that a provider repeats in its error; shorter ones are words.
-_SECRET_LENGTH = 8
-_SECRET = re.compile(r"key|secret|token|password|credential")
 _DEEPEST_CAUSE = 6
 _TYPE = re.compile(r"[a-z_]{1,64}")
 _TOO_LONG = errors.ContextWindowExceededError.code
@@ -237,10 +228,6 @@ _BROKEN = re.compile(r"payload is not completed|peer closed connection|Server di
 _UNREADABLE = re.compile(
     r"object has no attribute 'model_dump'|Expecting (value|property name)|'choices' that is not a"
 )
-# What those say to an unknown model that answer 400 to it: OpenRouter, DeepSeek, Hugging Face and Bedrock.
-_NO_MODEL = re.compile(
-    r"not a valid model ID|Model Not Exist|The requested model .* does not exist|model identifier is invalid"
-)
 # What litellm says of sounds of a provider that it knows no sounds of.
 _UNMAPPED = re.compile(r"Unable to map the custom llm provider|Unmapped provider passed in")
 _UNAVAILABLE = re.compile(r'"UNAVAILABLE"|\bUNAVAILABLE - ')
@@ -254,37 +241,22 @@ _OPENROUTER = re.compile(r"^Message: (.*), Metadata: .*, User ID:.*$")
 
 def _text(error: Exception, kind: type[errors.LASError], target: Target) -> str:
     if kind is errors.APITimeoutError and not _said(error):
-        return _too_slow(target)
+        return too_slow(target)
     if _UNREADABLE.search(str(error)) and not _said(error):
-        return f"{_title(target)} sent what is no answer to such a request"
+        return unreadable(target)
     if _UNMAPPED.search(str(error)):
         return f"model: {target.id} takes no requests of this kind"
     reason = _reason(error, target)
-    row = PROVIDERS.get(target.provider)
     if kind is errors.APIConnectionError and (_BROKEN.search(reason) or _broke(error)):
-        return f"{_title(target)}: the connection broke before the answer was whole"
+        return broken(target)
     if kind is errors.APIConnectionError and _UNREACHABLE.search(str(error).split(_APPENDED[0])[0]):
-        return _unreachable(target)
-    if kind is errors.AuthenticationError and row and row.signs_with:
-        return f"{row.title}: {reason}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-    if kind is errors.AuthenticationError and row and row.key_variables:
-        return f"{row.title} refused the key in {row.key_variables[0]}: {reason}"
-    return f"{_title(target)}: {reason}"
+        return unreachable(target)
+    return refused(kind, reason, target)
 
 
 def _broke(error: BaseException) -> bool:
     """Whether the provider was reached, and went away, which OpenAI's client tells as it does that it was not."""
     return any(isinstance(cause, (httpx.ReadError, httpx.RemoteProtocolError)) for cause in _causes(error))
-
-
-def _unreachable(target: Target) -> str:
-    row = PROVIDERS.get(target.provider)
-    variables = row.base_url_variables if row else (f"{variable_prefix(target.provider)}_API_BASE",)
-    where = shown_address(target.api_base).rstrip("/") if target.api_base else ""
-    if row and row.keyless and where and variables:
-        return f"{row.title} does not answer at {where}: start it, or set {variables[0]}"
-    at, fix = f" at {where}" if where else "", f"; {variables[0]} sets its address" if variables else ""
-    return f"{_title(target)}{at} cannot be reached{fix}"
 
 
 def _reason(error: Exception, target: Target) -> str:
@@ -295,17 +267,7 @@ def _reason(error: Exception, target: Target) -> str:
     for noise in _APPENDED:
         first = first.partition(noise)[0]
     said = _OPENROUTER.sub(r"\1", _PREFIXES.sub("", first).strip())
-    return _without_secrets(_without_advice(_in_body(said)), target)[:500]
-
-
-def _without_secrets(text: str, target: Target) -> str:
-    """*text* without what a provider may repeat of the request's keys."""
-    text = errors.masked(text)
-    given = (*target.headers.values(), *(value for name, value in target.options.items() if _SECRET.search(name)))
-    for secret in (value for value in given if isinstance(value, str) and len(value) >= _SECRET_LENGTH):
-        text = text.replace(secret, "***")
-    key = target.api_key.get_secret_value() if target.api_key else ""
-    return text.replace(key, "***") if key else text
+    return without_secrets(_without_advice(_in_body(said)), target)[:500]
 
 
 def _in_body(text: str) -> str:
@@ -331,18 +293,6 @@ def _without_advice(text: str) -> str:
     sentences = re.split(r"(?<=[.;]) ", text)
     kept = [sentence for sentence in sentences if not re.search(r"litellm[._:]|litellm_settings", sentence)]
     return " ".join(kept or sentences).rstrip(";")
-
-
-def _too_slow(target: Target) -> str:
-    return (
-        f"{_title(target)} did not answer in time: LAS_TIMEOUT ({target.timeout:g} s) bounds the first byte, "
-        f"LAS_STREAM_TIMEOUT ({target.stream_timeout:g} s) the silence between chunks"
-    )
-
-
-def _title(target: Target) -> str:
-    row = PROVIDERS.get(target.provider)
-    return row.title if row else target.provider
 
 
 def _code(error: Exception, kind: type[errors.LASError], target: Target) -> str | None:
@@ -382,26 +332,10 @@ def _said_type(error: Exception) -> str | None:
 
 
 def _if_text(value: Any, target: Target) -> str | None:
-    return _without_secrets(value, target) if isinstance(value, str) else None
+    return without_secrets(value, target) if isinstance(value, str) else None
 
 
 def _retry_after(headers: Mapping[str, str], text: str) -> float | None:
     """The seconds after which the provider wants to be asked again, by its headers or by its error."""
-    milliseconds = _seconds(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
     advice = _ADVICE.search(text)
-    return _seconds(headers.get("retry-after") or (advice and advice[1]))
-
-
-def _seconds(value: str | None) -> float | None:
-    """A number, or what is left until a date as HTTP writes it; None for all else."""
-    if not value:
-        return None
-    with contextlib.suppress(ValueError):
-        number = float(value)
-        return max(0.0, number) if math.isfinite(number) else None
-    with contextlib.suppress(ValueError, TypeError):
-        date = parsedate_to_datetime(value)
-        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-    return None
+    return retry_after(headers, advice[1] if advice else None)

@@ -11,16 +11,14 @@ from litellm.llms.openai_like.json_loader import JSONProviderRegistry
 from litellm.main import responses_api_bridge_check
 
 from las_langchain import errors
-from las_langchain.fields import CHAT_FIELDS, OLLAMA_FIELDS
-from las_langchain.providers import PROVIDERS, Target, variable_prefix
+from las_langchain.fields import CHAT_FIELDS, EMBEDDING_FIELDS, OLLAMA_FIELDS
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target, variable_prefix
 from las_langchain.settings import nearest
-from las_langchain.transports.checks import check_messages
+from las_langchain.transports.checks import check_messages, refuse_unknown
 
 Json = dict[str, Any]
 
-# litellm takes hundreds of further arguments, among them where the call goes and with which key, and forwards what it
-# does not know: only these are passed on.
-EMBEDDING_FIELDS = frozenset("input dimensions encoding_format user extra_body extra_headers".split())
 _OPENAI_LIKE = {
     *litellm.openai_compatible_providers,
     *JSONProviderRegistry.list_providers(),
@@ -230,18 +228,3 @@ def _credentials(target: Target) -> Json:
     # Else litellm lets the environment's endpoint go before this one.
     endpoint = {"aws_bedrock_runtime_endpoint": base} if target.provider == "bedrock" and base else {}
     return {"api_base": base, "api_key": key, **endpoint}
-
-
-def refuse_unknown(body: Json, known: frozenset[str], target: Target) -> None:
-    """Check that *body* has no other fields than *known*.
-
-    Raises:
-        BadRequestError: it has; the message names the nearest.
-    """
-    for name in body:
-        if name not in known:
-            raise errors.BadRequestError(
-                f"Unknown parameter {name!r}{nearest(name, known)}; put a provider's own into extra_body",
-                param=name,
-                provider=target.provider,
-            )

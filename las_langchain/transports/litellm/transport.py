@@ -12,13 +12,14 @@ import litellm
 from las_langchain import errors
 from las_langchain.providers import Target
 from las_langchain.transports import SpeechAnswer
+from las_langchain.transports.clock import Clock
 from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
 from las_langchain.transports.litellm.audio import speak, stream_speech, stream_transcription, transcribe
 from las_langchain.transports.litellm.callbacks import Callbacks
 from las_langchain.transports.litellm.completions import complete_text, stream_text
 from las_langchain.transports.litellm.failures import explained, translated
 from las_langchain.transports.litellm.requests import chat_arguments, embedding_arguments
-from las_langchain.transports.litellm.streams import Clock, Order, Tap
+from las_langchain.transports.litellm.streams import Order, Tap
 from las_langchain.transports.litellm.worker import hand_over
 
 Json = dict[str, Any]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from las_langchain.errors import LASError
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target
 from tests.las_langchain.contracts.cases import WEATHER, Json, Said, answered, ask, asked, embed, transport
 
 STREAMS = ("stream", "astream")

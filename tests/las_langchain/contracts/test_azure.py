@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from las_langchain import errors
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target
 from tests.fake_azure import CONTENT_FILTERED, KEY, TOKEN, FakeAzure, Reply, ToolCall
 from tests.las_langchain.contracts.cases import PNG, WAYS, ask, asked, embed, failure, shown, target_of
 from tests.las_langchain.contracts.round_trips import (

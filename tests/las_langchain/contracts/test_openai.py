@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from las_langchain import errors
-from las_langchain.providers import PROVIDERS, Target
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target
 from tests.conftest import UPSTREAM_KEY
 from tests.fake_openai import FakeOpenAI, Reply, ToolCall
 from tests.las_langchain.contracts.cases import (

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from las_langchain import errors
-from las_langchain.providers import PROVIDERS, Target, resolve
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target, resolve
 from las_langchain.settings import load_settings
 from tests.fake_openai_like import DIALECTS, KEY, FakeOpenAILike, Reply, ToolCall
 from tests.las_langchain.contracts.cases import PNG, WAYS, ask, asked, embed, failure, shown, target_of
