@@ -22,6 +22,7 @@ from las_langchain.errors import in_a_line
 from las_langchain.service import get_litellm_service
 from las_langchain.settings import LASSettings
 from las_langchain.threads import in_thread
+from las_langchain.transports.choice import choose
 
 EVENT = "model_finished"
 """Name of the custom event that tells of each model's result as soon as it is there."""
@@ -105,7 +106,7 @@ async def _prepare(model: str) -> None:
     Raises:
         LASError: there is no such model, or no key for it.
     """
-    if get_litellm_service().target(model).transport == "litellm":
+    if choose(get_litellm_service().target(model)).transport == "litellm":
         # Importing litellm takes seconds, once a process, which are not the model's.
         await in_thread(lambda: import_module("las_langchain.transports.litellm"))
 

@@ -86,7 +86,7 @@ class ChatLAS(BaseChatModel):
     api_base: str | None = Field(None, description="Address of the API; None: the provider's")
     organization: str | None = Field(None, description="OpenAI's organization id")
     fallbacks: list[str] | None = Field(None, description="Models to ask, in order, when this one fails")
-    transport: Literal["litellm", "local"] | None = Field(
+    transport: Literal["wire", "litellm", "local"] | None = Field(
         None, description="How to reach the model; None: the best way"
     )
     service: LiteLLMService | None = Field(None, exclude=True, repr=False, description="None: the process-wide one")

@@ -17,7 +17,7 @@ from las_langchain.prices import cost_of, speech_cost, transcription_cost
 from las_langchain.providers import Target
 from las_langchain.records import CallRecord, Observer, Operation, Tokens
 from las_langchain.setups import Setup
-from las_langchain.transports import SpeechAnswer, Transport
+from las_langchain.transports import Event, SoundTransport, SpeechAnswer, Transport
 from las_langchain.tries import Ask, Find, Request, Tries
 
 Json = dict[str, Any]
@@ -35,7 +35,7 @@ class Exchange:
         operation: what is asked for.
         target: whom to ask first.
         request: OpenAI's request without ``model`` and ``stream``.
-        find: finds the transport of a target.
+        find: finds a transport by its name.
         observers: are told when it begins and ends.
         stream: whether the answer comes in chunks.
         max_retries: further tries after a retryable failure; None: the settings'.
@@ -144,26 +144,35 @@ class Exchange:
 
         Closing the generator closes the connection.
         """
+        async with aclosing(self.events()) as pieces:
+            async for piece in pieces:
+                for event in piece:
+                    yield event.chunk
+
+    async def events(self) -> AsyncGenerator[list[Event]]:
+        """The same, together what has come together, and each chunk beside what the provider wrote."""
         async with self:
             stored = await self._stored()
             if stored is not None:
                 for chunk in _replayed(stored):
                     self._note(chunk)
-                    yield chunk
+                    yield [Event(chunk)]
                 return
             wants_usage = bool((self._tries.body.get("stream_options") or {}).get("include_usage"))
             first, rest = await self._tries.run(_begin_text if self.record.operation == "text_completion" else _begin)
             self.record.first_token_seconds = self.record.elapsed
             kept: list[Json] = []
-            fresh: Json | None = first
+            fresh: list[Event] | None = first
             async with aclosing(rest):
                 while fresh is not None:
-                    self._note(fresh)
-                    if fresh["choices"] or wants_usage:
-                        if self._cache is not None:
-                            # The reader may do with its chunks what it likes.
-                            kept.append(orjson.loads(orjson.dumps(fresh)))
-                        yield fresh
+                    for event in fresh:
+                        self._note(event.chunk)
+                    told = fresh if wants_usage else [event for event in fresh if event.chunk["choices"]]
+                    if told and self._cache is not None:
+                        # The reader may do with its chunks what it likes.
+                        kept += [orjson.loads(orjson.dumps(event.chunk)) for event in told]
+                    if told:
+                        yield told
                     fresh = await anext(rest, None)
             if kept:
                 await self._keep(kept)
@@ -250,21 +259,25 @@ def _asking_for_usage(body: Json) -> Json:
     }
 
 
-async def _begin(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+async def _begin(transport: Transport, target: Target, body: Json) -> tuple[list[Event], AsyncGenerator[list[Event]]]:
     return await _begun(transport.astream(target, _asking_for_usage(body)))
 
 
-async def _begin_text(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+async def _begin_text(
+    transport: Transport, target: Target, body: Json
+) -> tuple[list[Event], AsyncGenerator[list[Event]]]:
     return await _begun(transport.astream_text(target, _asking_for_usage(body)))
 
 
 async def _begin_speech(
-    transport: Transport, target: Target, body: Json
+    transport: SoundTransport, target: Target, body: Json
 ) -> tuple[str | bytes, AsyncGenerator[str | bytes]]:
     return await _begun(transport.astream_speech(target, body))
 
 
-async def _begin_transcription(transport: Transport, target: Target, body: Json) -> tuple[Json, AsyncGenerator[Json]]:
+async def _begin_transcription(
+    transport: SoundTransport, target: Target, body: Json
+) -> tuple[Json, AsyncGenerator[Json]]:
     return await _begun(transport.astream_transcription(target, body))
 
 

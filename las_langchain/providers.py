@@ -35,7 +35,7 @@ class Target:
         options: further litellm arguments of this provider.
         timeout: longest wait for the first byte, in seconds.
         stream_timeout: longest silence between two chunks, in seconds.
-        transport: how it is reached: ``litellm``, or ``local`` for what runs in this process.
+        transport: how it is to be reached: ``wire`` or ``litellm``; None: the best way.
         defaults: fields of requests that name none themselves.
         asked: the model as the caller named it, where that is an alias.
         alias: that alias, or the pattern that the name fits; its deployments take turns.
@@ -56,7 +56,7 @@ class Target:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeout: float = 120
     stream_timeout: float = 60
-    transport: str = "litellm"
+    transport: str | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     asked: str | None = None
     alias: str | None = None
@@ -203,11 +203,14 @@ def _local_file(settings: LASSettings) -> str:
     return f"{settings.local_model} {settings.local_mmproj} {settings.local_context} {settings.local_max_tokens}"
 
 
-def _transport(provider: str, wanted: str | None) -> str:
-    best = "local" if provider == "local" else "litellm"
-    if wanted not in (None, best):
-        raise BadRequestError(f"{provider} models are reached by transport={best!r}, not {wanted!r}", param="transport")
-    return best
+def _transport(provider: str, wanted: str | None) -> str | None:
+    row = PROVIDERS.get(provider)
+    speaks = row is not None and row.wire is not None
+    possible = ("local",) if provider == "local" else ("wire", "litellm") if speaks else ("litellm",)
+    if wanted is not None and wanted not in possible:
+        ways = " or ".join(f"transport={way!r}" for way in possible)
+        raise BadRequestError(f"{provider} models are reached by {ways}, not {wanted!r}", param="transport")
+    return wanted
 
 
 def split_name(name: str, settings: LASSettings) -> tuple[str, str]:

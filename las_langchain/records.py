@@ -77,6 +77,7 @@ class CallRecord:
         caller: on whose behalf.
         id: of this record, unique everywhere.
         api_base: the address that was asked last; None: the provider's own.
+        transport: how it was asked last, and why so, as ``wire (OpenAI speaks OpenAI's format)``.
         started: when, in UTC.
         status: what became of it; ``cancelled``: the caller left first.
         error: OpenAI's ``error.code`` or ``error.type`` of a failure.
@@ -100,6 +101,7 @@ class CallRecord:
     caller: Caller = field(default_factory=current_caller)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     api_base: str | None = None
+    transport: str | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     status: Status = "running"
     error: str | None = None

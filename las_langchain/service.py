@@ -24,13 +24,15 @@ from las_langchain.records import Observer, Operation
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.setups import Setup
 from las_langchain.tracing.opening import open_tracing
-from las_langchain.transports import SpeechAnswer, Transport
+from las_langchain.transports import SpeechAnswer, Tokenizer, Transport
 from las_langchain.transports.background import BACKGROUND, synchronous
+from las_langchain.transports.choice import Name
 from las_langchain.tries import Request
 
 if TYPE_CHECKING:
     from las_langchain.tracing.observer import Tracing
     from las_langchain.transports.litellm import LiteLLMTransport
+    from las_langchain.transports.local import LocalTransport
     from las_langchain.usage import Ledger
 
 Json = dict[str, Any]
@@ -260,21 +262,24 @@ class LiteLLMService(Completions):
         """The number of tokens of a chat request's ``messages`` and ``tools``, found in this process."""
         return self._tokenizer(model).count_tokens(model or self.settings.model, body)
 
-    def _tokenizer(self, model: str | None) -> Transport:
+    def _tokenizer(self, model: str | None) -> Tokenizer:
         # No target: counting needs no key.
         provider, _ = split_name(model or self.settings.model, self.settings)
         return self._local if provider == "local" else self._litellm
 
-    async def _find(self, target: Target) -> Transport:
-        name = "_local" if target.transport == "local" else "_litellm"
+    async def _find(self, transport: Name) -> Any:
+        name = f"_{transport}"
         # Importing litellm takes seconds, which no other call on this event loop should have to wait for.
-        found: Transport = (
-            getattr(self, name) if name in self.__dict__ else await asyncio.to_thread(getattr, self, name)
-        )
-        return found
+        return getattr(self, name) if name in self.__dict__ else await asyncio.to_thread(getattr, self, name)
 
     @cached_property
-    def _local(self) -> Transport:
+    def _wire(self) -> Transport:
+        from las_langchain.transports.wire import WireTransport
+
+        return WireTransport()
+
+    @cached_property
+    def _local(self) -> LocalTransport:
         from las_langchain.transports.local import LocalTransport
 
         return LocalTransport(self.settings)

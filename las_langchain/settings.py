@@ -97,6 +97,11 @@ class LASSettings(BaseSettings):
     max_retries: int = Field(
         2, ge=0, le=20, description="Further tries after a retryable failure (timeout, 429, 5xx, no connection)"
     )
+    transport: Literal["best", "litellm"] = Field(
+        "best",
+        description="Whether calls to providers that speak OpenAI's format go straight to them where nothing needs "
+        "litellm, or all by way of litellm",
+    )
     models: dict[str, AliasSettings] = Field(
         default_factory=dict, description="Model aliases: their deployments and fallbacks (las.toml only)"
     )

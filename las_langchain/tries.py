@@ -19,7 +19,7 @@ from las_langchain.errors import (
 from las_langchain.fields import COMPLETION_FIELDS
 from las_langchain.providers import Overrides, Target, resolve
 from las_langchain.records import CallRecord
-from las_langchain.transports import Transport
+from las_langchain.transports.choice import Name, choose
 
 if TYPE_CHECKING:
     from las_langchain.setups import Setup
@@ -30,8 +30,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Request = Json | Callable[[Target], Json]
 """OpenAI's request, or a function that makes it for the model that is about to be asked."""
-Find = Callable[[Target], Awaitable[Transport]]
-"""Finds the transport of a target."""
+Find = Callable[[Name], Awaitable[Any]]
+"""Finds a transport by its name."""
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
@@ -43,7 +43,7 @@ LONGEST_DELAY = 30.0
 class Ask(Protocol[T_co]):
     """Sends one request by one transport."""
 
-    def __call__(self, transport: Transport, target: Target, body: Json, /) -> Awaitable[T_co]: ...
+    def __call__(self, transport: Any, target: Target, body: Json, /) -> Awaitable[T_co]: ...
 
 
 class Tries:
@@ -54,7 +54,7 @@ class Tries:
         target: whom to ask first.
         request: what to ask.
         record: counts the tries, and names the model that was asked last.
-        find: finds the transport of a target.
+        find: finds a transport by its name.
         max_retries: further tries at a model after a retryable failure; None: the settings'.
         alone: whether no fallback is to be asked.
 
@@ -150,10 +150,11 @@ class Tries:
             failures += 1
 
     async def _try(self, ask: Ask[T]) -> T:
-        target = self.target
-        self._record.model, self._record.api_base = target.id, target.api_base
-        self._record.attempts += 1
-        return await ask(await self._find(target), target, self.body)
+        target, record, body = self.target, self._record, self.body
+        choice = choose(target, record.operation, body)
+        record.model, record.api_base, record.transport = target.id, target.api_base, str(choice)
+        record.attempts += 1
+        return await ask(await self._find(choice.transport), target, body)
 
     async def _begin_with_a_deployment(self) -> None:
         if self.target.alias is None:

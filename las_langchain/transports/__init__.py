@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from las_langchain.providers import Target
 
@@ -25,6 +25,18 @@ class SpeechAnswer:
     content_type: str
 
 
+class Event(NamedTuple):
+    """A chunk of a stream.
+
+    Attributes:
+        chunk: what it says, for whoever reads it.
+        raw: the same as the provider wrote it, where a client of OpenAI's can be given that; None: it cannot.
+    """
+
+    chunk: Body
+    raw: bytes | None = None
+
+
 class Transport(Protocol):
     """One way to reach models.
 
@@ -37,21 +49,28 @@ class Transport(Protocol):
         """Answer a chat request with one ``chat.completion``; cancelling it cancels the call."""
         ...
 
-    def astream(self, target: Target, body: Body) -> AsyncGenerator[Body]:
-        """Answer a chat request with ``chat.completion.chunk`` objects, the usage in a last one without choices."""
+    def astream(self, target: Target, body: Body) -> AsyncGenerator[list[Event]]:
+        """Answer a chat request with ``chat.completion.chunk`` objects, the usage in a last one without choices.
+
+        What has come together is yielded together.
+        """
         ...
 
     async def acomplete_text(self, target: Target, body: Body) -> Body:
         """Answer a completion request (``prompt``, ``echo``, …) with one ``text_completion``."""
         ...
 
-    def astream_text(self, target: Target, body: Body) -> AsyncGenerator[Body]:
-        """Answer a completion request with chunks, the usage in a last one without choices."""
+    def astream_text(self, target: Target, body: Body) -> AsyncGenerator[list[Event]]:
+        """Answer a completion request with chunks, as :meth:`astream` does."""
         ...
 
     async def aembed(self, target: Target, body: Body) -> Body:
         """Answer an embeddings request (``input``, ``dimensions``, …) with an embeddings ``list``."""
         ...
+
+
+class SoundTransport(Transport, Protocol):
+    """One that speaks and listens too."""
 
     async def aspeak(self, target: Target, body: Body) -> SpeechAnswer:
         """Answer a speech request (``input``, ``voice``, …)."""
@@ -68,6 +87,10 @@ class Transport(Protocol):
     async def atranscribe(self, target: Target, body: Body) -> Body:
         """Answer a transcription request (``file`` as name, bytes and content type; ``language``, …)."""
         ...
+
+
+class Tokenizer(Protocol):
+    """Counts tokens in this process."""
 
     def tokenize(self, model: str, text: str) -> list[int]:
         """The tokens of *text*, without asking anybody."""

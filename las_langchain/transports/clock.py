@@ -41,9 +41,9 @@ class Clock:
         yield
         self._due += self._time() - since
 
-    def heard(self, chunk: Json) -> None:
-        """Begin to wait for the next piece, if *chunk* has one."""
-        if any(choice.get("finish_reason") or _speaks(choice) for choice in chunk["choices"]):
+    def heard(self, *chunks: Json) -> None:
+        """Begin to wait for the next piece, if one of *chunks* has one."""
+        if any(choice.get("finish_reason") or _speaks(choice) for chunk in chunks for choice in chunk["choices"]):
             self.hear()
 
     def hear(self) -> None:

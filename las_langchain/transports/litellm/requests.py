@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from typing import Any
-from urllib.parse import urlsplit
 
 import litellm
 from litellm.llms.openai_like.json_loader import JSONProviderRegistry
@@ -16,6 +15,7 @@ from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.checks import check_messages, refuse_unknown
+from las_langchain.transports.choice import is_openais
 
 Json = dict[str, Any]
 
@@ -99,16 +99,11 @@ def _is_translated(target: Target, arguments: Json) -> bool:
     if litellm.drop_params or target.options.get("drop_params"):
         return True
     # Other servers at an address of their own may have no other endpoint.
-    effort = arguments.get("reasoning_effort") if _is_openais(target.api_base) else None
+    effort = arguments.get("reasoning_effort") if is_openais(target.api_base) else None
     info, _ = responses_api_bridge_check(
         target.model, "openai", tools=arguments.get("tools"), reasoning_effort=effort, api_base=target.api_base
     )
     return bool(info.get("mode") == "responses")
-
-
-def _is_openais(address: str | None) -> bool:
-    host = urlsplit(address).hostname if address else "openai.com"
-    return host is not None and (host == "openai.com" or host.endswith(".openai.com"))
 
 
 def _as_it_is(arguments: Json) -> Json:

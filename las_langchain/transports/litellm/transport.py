@@ -11,7 +11,7 @@ import litellm
 
 from las_langchain import errors
 from las_langchain.providers import Target
-from las_langchain.transports import SpeechAnswer
+from las_langchain.transports import Event, SpeechAnswer
 from las_langchain.transports.clock import Clock
 from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
 from las_langchain.transports.litellm.audio import speak, stream_speech, stream_transcription, transcribe
@@ -39,7 +39,7 @@ class LiteLLMTransport:
                 response = await litellm.acompletion(**chat_arguments(target, body))
             return clean_completion(response.model_dump())
 
-    async def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+    async def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
         with translated(target, body):
@@ -61,7 +61,7 @@ class LiteLLMTransport:
                     for said in (*tap.take(cleaned), order.restore(cleaned), *tap.ends(cleaned)):
                         if said is not None and (chunk is not None or said["choices"]):
                             with clock.stopped():
-                                yield said
+                                yield [Event(said)]
                             clock.heard(said)
                     if chunk is None:
                         break
@@ -75,13 +75,13 @@ class LiteLLMTransport:
             async with asyncio.timeout(target.timeout):
                 return await complete_text(target, body)
 
-    async def astream_text(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+    async def astream_text(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
         with translated(target, body), explained():
             async with aclosing(stream_text(target, body)) as chunks:
                 async for chunk in chunks:
-                    yield chunk
+                    yield [Event(chunk)]
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""

@@ -1,0 +1,131 @@
+"""Which transport takes a call, and why."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from las_langchain.catalog import model_info
+from las_langchain.fields import OLLAMA_FIELDS
+from las_langchain.provider_rows import PROVIDERS
+from las_langchain.providers import Target
+from las_langchain.records import Operation
+
+Json = dict[str, Any]
+Name = Literal["wire", "litellm", "local"]
+
+# The options of providers that are not litellm's alone to understand.
+_UNDERSTOOD = frozenset({"api_version", "organization", "azure_ad_token", "extra_headers", "base_model"})
+# What litellm's users set to have a part in its calls.
+_STATE = (
+    "callbacks input_callback success_callback failure_callback _async_success_callback _async_failure_callback "
+    "_async_input_callback pre_call_rules post_call_rules cache drop_params modify_params model_alias_map proxy_auth "
+    "custom_provider_map client_session aclient_session"
+).split()
+# litellm's own variables for what the standard ones do not say of certificates.
+_OF_CERTIFICATES = ("SSL_VERIFY", "SSL_CERTIFICATE", "SSL_SECURITY_LEVEL", "SSL_ECDH_CURVE")
+
+
+class Choice(NamedTuple):
+    """How a call goes.
+
+    Attributes:
+        transport: the transport's name.
+        why: for people, such as ``Anthropic has a format of its own``.
+    """
+
+    transport: Name
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.transport} ({self.why})"
+
+
+def choose(target: Target, operation: Operation = "chat", body: Json | None = None) -> Choice:
+    """The transport for a call.
+
+    Args:
+        target: where it goes; one that names a transport gets that.
+        operation: what is asked for.
+        body: OpenAI's request; None: one that asks for nothing out of the ordinary.
+    """
+    row = PROVIDERS.get(target.provider)
+    if target.provider == "local":
+        return Choice("local", "it runs in this process")
+    if target.transport == "wire":
+        return Choice("wire", "transport='wire' asks for it")
+    if row is None or row.wire is None:
+        return Choice("litellm", f"{row.title if row else target.provider} has a format of its own")
+    if operation in ("speech", "transcription"):
+        return Choice("litellm", "sounds go through litellm")
+    why = _configured(target) or _of_the_model(target) or (_asked(target, body) if body else None)
+    return Choice("litellm", why) if why else Choice("wire", f"{row.title} speaks OpenAI's format")
+
+
+def _configured(target: Target) -> str | None:
+    """What in the configuration is litellm's to do; None: nothing."""
+    if target.transport == "litellm":
+        return "transport='litellm' asks for it"
+    for name in target.options:
+        if name not in _UNDERSTOOD:
+            return f"the option {name} is litellm's"
+    settings = target.setup.settings if target.setup else None
+    if settings is not None:
+        if settings.transport == "litellm":
+            return "LAS_TRANSPORT=litellm asks for it"
+        if settings.callbacks:
+            return "LAS_CALLBACKS hear only of litellm's calls"
+        for name in _OF_CERTIFICATES:
+            if settings.variable(name):
+                return f"{name} is litellm's"
+    return _of_litellm()
+
+
+def _of_litellm() -> str | None:
+    litellm = sys.modules.get("litellm")
+    if litellm is None:
+        return None
+    # What is still being imported has not been given anything.
+    name = next((name for name in _STATE if litellm.__dict__.get(name)), None)
+    return f"litellm.{name} is set" if name else None
+
+
+def _of_the_model(target: Target) -> str | None:
+    if target.provider not in ("openai", "azure"):
+        return None
+    is_answered_by = model_info(target.provider, target.model).get("mode") == "responses"
+    if is_answered_by or target.model.startswith("responses/"):
+        return f"{target.model} is asked by OpenAI's Responses API"
+    return None
+
+
+def _asked(target: Target, body: Json) -> str | None:
+    """What in the request is litellm's to do; None: nothing."""
+    extra = body.get("extra_body") or {}
+    if target.provider == "ollama" and (own := next((name for name in extra if name in OLLAMA_FIELDS), None)):
+        return f"{own} is a field of Ollama's own format"
+    if body.get("thinking"):
+        return "thinking is translated by litellm"
+    if _needs_responses(target, body):
+        return f"{target.model} reasons with tools only in OpenAI's Responses API"
+    return None
+
+
+# The models of OpenAI's that refuse tools in a chat while they reason.
+_NEW = re.compile(r"gpt-(5\.([4-9]|\d\d)|[6-9])")
+
+
+def _needs_responses(target: Target, body: Json) -> bool:
+    if not body.get("tools") or not _NEW.match(target.model) or body.get("reasoning_effort") == "none":
+        return False
+    # Other servers at an address of their own may have no other API.
+    refuses = target.provider == "azure" or (target.provider == "openai" and is_openais(target.api_base))
+    return refuses and any(tool.get("type") == "function" for tool in body["tools"] if isinstance(tool, dict))
+
+
+def is_openais(address: str | None) -> bool:
+    """Whether OpenAI itself is at *address*; None is its own."""
+    host = urlsplit(address).hostname if address else "openai.com"
+    return host is not None and (host == "openai.com" or host.endswith(".openai.com"))

@@ -1,0 +1,162 @@
+"""Whole answers as OpenAI would have sent them."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import time
+import uuid
+from typing import Any
+
+import orjson
+
+from las_langchain.errors import APIError
+from las_langchain.prices import is_counted
+from las_langchain.providers import Target
+from las_langchain.transports.wire.failures import failed_inside, unreadable_answer
+
+Json = dict[str, Any]
+
+# What other servers call it when an answer ends as OpenAI's do.
+_FINISHES = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "max_tokens": "length"}
+
+
+def completion(raw: bytes, target: Target) -> Json:
+    """A ``chat.completion``.
+
+    Args:
+        raw: what the provider answered.
+        target: the provider.
+
+    Raises:
+        LASError: it is an error after all, or no answer.
+    """
+    answer = _answer(raw, target)
+    for choice in answer["choices"]:
+        _put_right(choice, target)
+    return _with_usage(_filled(answer, target, "chatcmpl-", "chat.completion"))
+
+
+def text_completion(raw: bytes, target: Target) -> Json:
+    """A ``text_completion``; arguments and failures as above."""
+    answer = _answer(raw, target)
+    for choice in answer["choices"]:
+        choice.update({"logprobs": None, "finish_reason": None, **choice, "text": choice.get("text") or ""})
+    return _with_usage(_filled(answer, target, "cmpl-", "text_completion"))
+
+
+def embeddings(raw: bytes, target: Target, encoding: str | None) -> Json:
+    """Embeddings.
+
+    Args:
+        raw: what the provider answered.
+        target: the provider.
+        encoding: the form that was asked for, which not every provider knows.
+
+    Raises:
+        LASError: as above.
+    """
+    answer = _object(raw, target)
+    if not answer.get("data"):
+        raise APIError("The provider's answer has no embeddings")
+    for item in answer["data"]:
+        item["embedding"] = _encoded(item.get("embedding"), encoding or "float")
+    answer = {"object": "list", "model": target.model, **answer}
+    return {**answer, "usage": {k: v for k, v in (answer.get("usage") or {}).items() if k != "completion_tokens"}}
+
+
+def _encoded(vector: Any, encoding: str) -> Any:
+    if encoding == "base64" and isinstance(vector, list):
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+    if encoding == "float" and isinstance(vector, str):
+        return [number for (number,) in struct.iter_unpack("<f", base64.b64decode(vector))]
+    return vector
+
+
+def _object(raw: bytes, target: Target) -> Json:
+    try:
+        answer = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise unreadable_answer(target) from None
+    if not isinstance(answer, dict):
+        raise unreadable_answer(target)
+    if answer.get("error"):
+        raise failed_inside(answer["error"], target)
+    return answer
+
+
+def _answer(raw: bytes, target: Target) -> Json:
+    answer = _object(raw, target)
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise unreadable_answer(target)
+    if not choices:
+        raise APIError("The provider's answer has no choices")
+    return answer
+
+
+def _put_right(choice: Json, target: Target) -> None:
+    if error := choice.get("error"):
+        # OpenRouter's, in an otherwise good answer.
+        raise failed_inside(error, target)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise unreadable_answer(target)
+    without_reasoning_alias(message)
+    calls = message.get("tool_calls") or []
+    for call in calls:
+        call.pop("index", None)
+        call["id"] = call.get("id") or f"call_{uuid.uuid4().hex}"
+    if not calls:
+        message.pop("tool_calls", None)
+    choice["message"] = {"content": None, "refusal": None, **message, "role": message.get("role") or "assistant"}
+    choice["index"] = choice.get("index") or 0
+    choice["logprobs"] = choice.get("logprobs")
+    choice["finish_reason"] = finish_reason(choice.get("finish_reason"), calls=bool(calls)) or "stop"
+
+
+def without_reasoning_alias(message: Json) -> bool:
+    """Give what a model thought, in a message or a delta, one name; returns whether it had another one."""
+    if not message.get("reasoning"):
+        return False
+    thought = message.pop("reasoning")
+    message.setdefault("reasoning_content", thought)
+    return True
+
+
+def finish_reason(told: Any, *, calls: bool) -> str | None:
+    """Why an answer ends, in OpenAI's words.
+
+    Args:
+        told: the provider's word.
+        calls: whether the answer calls tools, at which some servers say that it merely stops.
+    """
+    if not told:
+        return None
+    finish = _FINISHES.get(str(told).lower(), str(told))
+    return "tool_calls" if calls and finish == "stop" else finish
+
+
+def usage_of(answer: Json) -> Json | None:
+    """The usage that an answer or a chunk tells, wherever it does; None: it does not."""
+    usage = answer.get("usage") or (answer.get("x_groq") or {}).get("usage")
+    if not usage or not is_counted(usage):
+        return None
+    if "prompt_cache_hit_tokens" in usage and not usage.get("prompt_tokens_details"):
+        # DeepSeek's word for it.
+        usage["prompt_tokens_details"] = {"cached_tokens": usage["prompt_cache_hit_tokens"]}
+    return {name: value for name, value in usage.items() if value is not None}
+
+
+def _with_usage(answer: Json) -> Json:
+    usage = usage_of(answer)
+    answer.pop("usage", None)
+    return answer if usage is None else {**answer, "usage": usage}
+
+
+def _filled(answer: Json, target: Target, prefix: str, kind: str) -> Json:
+    answer["id"] = answer.get("id") or f"{prefix}{uuid.uuid4().hex}"
+    answer["object"] = kind
+    answer["created"] = answer.get("created") or int(time.time())
+    answer["model"] = answer.get("model") or target.model
+    return answer

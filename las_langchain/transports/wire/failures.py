@@ -1,0 +1,176 @@
+"""What providers answer when they do not answer, and what becomes of the connection, as this package's errors."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import orjson
+
+from las_langchain import errors
+from las_langchain.providers import Target
+from las_langchain.transports.wording import (
+    NO_MODEL,
+    broken,
+    refused,
+    retry_after,
+    title,
+    too_slow,
+    unreachable,
+    unreadable,
+    without_secrets,
+)
+
+Json = dict[str, Any]
+
+LARGEST = 20_000
+"""Bytes of an error that are read; it may be a page, or a file."""
+_LONGEST_REASON = 500
+_TYPE = re.compile(r"[a-z_]{1,64}")
+_TOO_LONG = re.compile(
+    r"maximum context length|context length exceeded|context_length_exceeded|context window|exceeds the context"
+    r"|exceed context limit|input length and .max_tokens. exceed|prompt is too long|reduce the length of the messages"
+    r"|string too long|larger than the maximum context size|tokens must be <=",
+    re.IGNORECASE,
+)
+
+
+@contextlib.contextmanager
+def translated(target: Target) -> Iterator[None]:
+    """Turn what happens on the way to *target* into this package's errors."""
+    try:
+        yield
+    except errors.LASError as error:
+        error.provider = error.provider or target.provider
+        raise
+    except TimeoutError:
+        raise errors.APITimeoutError(too_slow(target), provider=target.provider) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise _on_the_way(error, target) from None
+
+
+def _on_the_way(error: Exception, target: Target) -> errors.LASError:
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+        reason = str(getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error)
+        text = f"{unreachable(target)}: {without_secrets(reason, target)[:_LONGEST_REASON]}"
+    elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
+        text = unreachable(target)
+    elif isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        text = f"{unreachable(target)}: {without_secrets(str(error), target)[:_LONGEST_REASON]}"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        return errors.APIError(unreadable(target), provider=target.provider)
+    else:
+        text = broken(target)
+    return errors.APIConnectionError(text, provider=target.provider)
+
+
+def unreadable_answer(target: Target) -> errors.APIError:
+    """What to raise of what is no answer to such a request."""
+    return errors.APIError(unreadable(target), provider=target.provider)
+
+
+def refusal(status: int, headers: Mapping[str, str], raw: bytes, target: Target) -> errors.LASError:
+    """What to raise of an answer with a *status* of its own.
+
+    Args:
+        status: HTTP's, from 300 on.
+        headers: the answer's.
+        raw: the beginning of its body.
+        target: who answered.
+    """
+    said = _said(raw)
+    if status < 400:
+        # It is not followed, and clients would follow it.
+        kind: type[errors.LASError] = errors.APIConnectionError
+        return kind(f"{title(target)} sends the request elsewhere, which is not followed", provider=target.provider)
+    failure = _failure(said, _phrase(status, raw), status, target)
+    failure.retry_after = retry_after(headers)
+    return failure
+
+
+def failed_inside(error: Any, target: Target) -> errors.LASError:
+    """What to raise of an *error* that is told in an answer, or in the middle of a stream, which began as good ones."""
+    said = error if isinstance(error, dict) else {"message": str(error)}
+    status = said.get("code")
+    known = status if isinstance(status, int) and 400 <= status < 600 else _STATUSES.get(str(said.get("type")), 500)
+    return _failure(said, "it failed", known, target)
+
+
+# What is told in a stream has no status.
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "rate_limit_error": 429,
+    "insufficient_quota": 429,
+    "overloaded_error": 503,
+}
+
+
+def _failure(said: Json, otherwise: str, status: int, target: Target) -> errors.LASError:
+    reason, code = str(said.get("message") or otherwise), said.get("code")
+    kind = _kind(status, reason, code)
+    text = without_secrets(_in_a_line(reason), target)[:_LONGEST_REASON]
+    failure = kind(
+        refused(kind, text, target),
+        param=_text(said.get("param"), target),
+        code=_code(code, kind, target),
+        provider=target.provider,
+        status_code=None if status == kind.status_code else _told(status),
+    )
+    if "code" in said and isinstance(said.get("type"), str) and _TYPE.fullmatch(said["type"]):
+        failure.type = said["type"]
+    return failure
+
+
+def _told(status: int) -> int:
+    # To clients that is a malformed request too.
+    return 400 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
+
+
+def _kind(status: int, reason: str, code: Any) -> type[errors.LASError]:
+    if code == errors.ContextWindowExceededError.code or (status in (400, 413, 422) and _TOO_LONG.search(reason)):
+        return errors.ContextWindowExceededError
+    if status == 400 and (code == errors.ModelNotFoundError.code or NO_MODEL.search(reason)):
+        return errors.ModelNotFoundError
+    return errors.for_status(status)
+
+
+def _said(raw: bytes) -> Json:
+    """The error in a body: OpenAI's, a text in its place, or what FastAPI's servers say; empty: it has none."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    body = body[0] if isinstance(body, list) and body else body
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        detail = error.get("detail")
+        return error if error.get("message") or not detail else {**error, "message": str(detail)}
+    return {"message": str(error)} if error else {}
+
+
+def _phrase(status: int, raw: bytes) -> str:
+    text = raw.decode(errors="replace").strip()
+    if text and not text.startswith(("<", "{", "[")):
+        return text
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    return f"{status} {phrase}".strip()
+
+
+def _in_a_line(reason: str) -> str:
+    return next((line.strip() for line in reason.splitlines() if line.strip()), reason)
+
+
+def _code(code: Any, kind: type[errors.LASError], target: Target) -> str | None:
+    told = _text(code, target)
+    return kind.code if told is None or told.isdigit() else told
+
+
+def _text(value: Any, target: Target) -> str | None:
+    return without_secrets(value, target) if isinstance(value, str) else None

@@ -1,0 +1,136 @@
+"""The transport for providers that speak OpenAI's own format: requests and answers pass as they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from las_langchain.providers import Target
+from las_langchain.transports import Event
+from las_langchain.transports.clock import Clock
+from las_langchain.transports.wire.addresses import address, headers
+from las_langchain.transports.wire.answers import completion, embeddings, text_completion
+from las_langchain.transports.wire.chunks import DONE, ChunkReader
+from las_langchain.transports.wire.clients import CLIENTS, proxy_for, trusted
+from las_langchain.transports.wire.events import EventReader
+from las_langchain.transports.wire.failures import LARGEST, refusal, translated
+from las_langchain.transports.wire.requests import chat_request, embedding_request, text_request
+
+Json = dict[str, Any]
+
+_CHAT, _TEXT, _EMBEDDINGS = "chat/completions", "completions", "embeddings"
+_REQUESTS = {_CHAT: chat_request, _TEXT: text_request}
+_LAST_BYTES = 0.05
+"""Seconds that the end of a stream may take after its last event, for its connection to be used again."""
+
+
+class WireTransport:
+    """Sends requests to providers that speak OpenAI's format, without litellm."""
+
+    async def acomplete(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        with translated(target):
+            return completion(await _answered(target, _CHAT, chat_request(target, body), body), target)
+
+    async def acomplete_text(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        with translated(target):
+            return text_completion(await _answered(target, _TEXT, text_request(target, body), body), target)
+
+    async def aembed(self, target: Target, body: Json) -> Json:
+        """See :class:`~las_langchain.transports.Transport`."""
+        with translated(target):
+            raw = await _answered(target, _EMBEDDINGS, embedding_request(target, body), body)
+            return embeddings(raw, target, body.get("encoding_format"))
+
+    def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return _streamed(target, _CHAT, body)
+
+    def astream_text(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
+        """See :class:`~las_langchain.transports.Transport`."""
+        return _streamed(target, _TEXT, body)
+
+
+async def _answered(target: Target, endpoint: str, request: bytes, body: Json) -> bytes:
+    """The body of a whole answer."""
+    async with asyncio.timeout(target.timeout):
+        response = await _posted(target, endpoint, request, body)
+        try:
+            await _check(response, target)
+            return await response.read()
+        finally:
+            response.close()
+
+
+async def _streamed(target: Target, endpoint: str, body: Json) -> AsyncGenerator[list[Event]]:
+    with translated(target):
+        request = _REQUESTS[endpoint](target, body, stream=True)
+        clock, chunks = Clock(target), ChunkReader(target, text=endpoint == _TEXT)
+        async with clock.patience():
+            response = await _posted(target, endpoint, request, body)
+        try:
+            async with clock.patience():
+                await _check(response, target)
+            async with aclosing(_said(response, clock)) as said:
+                async for data in said:
+                    events = [event for event in map(chunks.read, data) if event is not None]
+                    if events:
+                        with clock.stopped():
+                            yield events
+                        clock.heard(*(event.chunk for event in events))
+            if (last := chunks.end()) is not None:
+                yield [last]
+            await _emptied(response)
+        finally:
+            response.close()
+
+
+async def _said(response: aiohttp.ClientResponse, clock: Clock) -> AsyncGenerator[list[bytes]]:
+    """The events of *response*, together those that came together."""
+    reader, is_over = EventReader(), False
+    while not is_over:
+        async with clock.patience():
+            data = await response.content.readany()
+        said = reader.feed(data) if data else reader.end()
+        is_over = not data or DONE in said
+        yield said
+
+
+async def _posted(target: Target, endpoint: str, request: bytes, body: Json) -> aiohttp.ClientResponse:
+    url, client = address(target, endpoint), await CLIENTS.here()
+    return await client.post(
+        url,
+        data=request,
+        headers=headers(target, body.get("extra_headers")),
+        proxy=proxy_for(url),
+        ssl=trusted() if url.scheme == "https" else True,
+        # A redirected request would take the prompt along, and perhaps the key.
+        allow_redirects=False,
+    )
+
+
+async def _check(response: aiohttp.ClientResponse, target: Target) -> None:
+    """Raise what *response* says instead of answering, if it does."""
+    if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise refusal(response.status, response.headers, await _beginning(response), target)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    raw = b""
+    while len(raw) < LARGEST and (data := await response.content.read(LARGEST - len(raw))):
+        raw += data
+    return raw
+
+
+async def _emptied(response: aiohttp.ClientResponse) -> None:
+    """Read the end of *response*, which says nothing more, so that its connection can be used again."""
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_LAST_BYTES):
+            while not response.content.at_eof():
+                await response.content.readany()
