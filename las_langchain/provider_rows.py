@@ -111,12 +111,12 @@ PROVIDERS: dict[str, Provider] = {
             "together_ai", "Together AI", "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo",
             ("fast inference", "tools", "embeddings"), _DOCS + "togetherai", ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
             base_url_variables=("TOGETHER_AI_API_BASE",),
-            wire="https://api.together.xyz/v1",
+            wire="https://api.together.ai/v1",
         ),
         Provider(
             "deepseek", "DeepSeek", "deepseek/deepseek-chat", ("code", "reasoning", "tools"), _DOCS + "deepseek",
             ("DEEPSEEK_API_KEY",), base_url_variables=("DEEPSEEK_API_BASE",),
-            wire="https://api.deepseek.com/v1",
+            wire="https://api.deepseek.com/beta",
         ),
         Provider(
             "azure", "Azure OpenAI", "azure/gpt-4", ("enterprise", "vision", "tools", "embeddings"), _DOCS + "azure",

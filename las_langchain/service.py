@@ -274,7 +274,7 @@ class LiteLLMService(Completions):
 
     @cached_property
     def _wire(self) -> Transport:
-        from las_langchain.transports.wire import WireTransport
+        from las_langchain.transports.wire.transport import WireTransport
 
         return WireTransport()
 

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from las_langchain.catalog import model_info
-from las_langchain.fields import OLLAMA_FIELDS
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from las_langchain.records import Operation
+from las_langchain.transports.wire.dialects import needs_translation
 
 Json = dict[str, Any]
 Name = Literal["wire", "litellm", "local"]
@@ -98,21 +98,28 @@ def _of_the_model(target: Target) -> str | None:
     is_answered_by = model_info(target.provider, target.model).get("mode") == "responses"
     if is_answered_by or target.model.startswith("responses/"):
         return f"{target.model} is asked by OpenAI's Responses API"
+    if target.provider == "azure" and "/" in target.model:
+        return "litellm reads the family of the model in its name"
     return None
 
 
 def _asked(target: Target, body: Json) -> str | None:
     """What in the request is litellm's to do; None: nothing."""
-    extra = body.get("extra_body") or {}
-    if target.provider == "ollama" and (own := next((name for name in extra if name in OLLAMA_FIELDS), None)):
-        return f"{own} is a field of Ollama's own format"
-    if body.get("thinking"):
-        return "thinking is translated by litellm"
+    if (name := needs_translation(target, body)) is not None:
+        return f"{name} is translated by litellm"
+    if target.provider == "azure" and "response_format" in body and _OLD_AZURE.match(_azures(target)):
+        return "response_format is translated by litellm for this api_version or model"
     if _needs_responses(target, body):
         return f"{target.model} reasons with tools only in OpenAI's Responses API"
     return None
 
 
+def _azures(target: Target) -> str:
+    return f"{target.options.get('api_version') or ''} {target.model}"
+
+
+# Those that know no schemas.
+_OLD_AZURE = re.compile(r"20(2[0-3]|24-0[1-7])|.*gpt-3\.?5")
 # The models of OpenAI's that refuse tools in a chat while they reason.
 _NEW = re.compile(r"gpt-(5\.([4-9]|\d\d)|[6-9])")
 

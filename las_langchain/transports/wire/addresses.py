@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import quote
@@ -16,8 +17,8 @@ AZURE_VERSION = "2025-02-01-preview"
 """The ``api_version`` of Azure's API where none is set, which is litellm's."""
 # Who calls, as OpenRouter lists its callers.
 _SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
-# Azure's own names of its API without versions.
-_UNVERSIONED = ("v1", "preview", "latest")
+UNVERSIONED = ("v1", "preview", "latest")
+"""Azure's names of its API without versions."""
 
 
 def address(target: Target, endpoint: str) -> URL:
@@ -44,11 +45,15 @@ def _joined(base: str, endpoint: str) -> URL:
 
 @lru_cache(maxsize=1024)
 def _azures(base: str, model: str, version: str, endpoint: str) -> URL:
-    if version in _UNVERSIONED:
-        root = base if "/openai/v1" in base else f"{base}/openai/v1"
-        return _joined(root, endpoint) % {"api-version": version}
-    root = base if "/openai/deployments/" in base else f"{base}/openai/deployments/{quote(model, safe='')}"
+    if version in UNVERSIONED:
+        return _joined(f"{base.removesuffix('/openai/v1')}/openai/v1", endpoint)
+    # An address may be that of the deployment, or of the whole endpoint, as Azure's pages show it.
+    own = _OF_DEPLOYMENT.match(base)
+    root = own[0] if own else f"{base}/openai/deployments/{quote(model, safe='')}"
     return _joined(root, endpoint) % {"api-version": version}
+
+
+_OF_DEPLOYMENT = re.compile(r"[^?]+/openai/deployments/[^/?]+")
 
 
 def headers(target: Target, further: Mapping[str, str] | None) -> dict[str, str]:
@@ -67,11 +72,17 @@ def headers(target: Target, further: Mapping[str, str] | None) -> dict[str, str]
 
 
 def _credentials(target: Target) -> dict[str, str]:
-    found = {}
-    if organization := target.options.get("organization"):
-        found["OpenAI-Organization"] = str(organization)
     key = target.api_key.get_secret_value() if target.api_key else None
     if target.provider == "azure":
-        token = target.options.get("azure_ad_token")
-        return {**found, **({"Authorization": f"Bearer {token}"} if token and not key else {"api-key": key or ""})}
-    return {**found, "Authorization": f"Bearer {key}"} if key else found
+        return _azures_credentials(target, key)
+    found = {"Authorization": f"Bearer {key}"} if key else {}
+    if target.provider == "openai" and (organization := target.options.get("organization")):
+        found["OpenAI-Organization"] = str(organization)
+    return found
+
+
+def _azures_credentials(target: Target, key: str | None) -> dict[str, str]:
+    token = target.options.get("azure_ad_token")
+    if target.options.get("api_version") in UNVERSIONED:
+        return {"Authorization": f"Bearer {key or token}"}
+    return {"Authorization": f"Bearer {token}"} if token else {"api-key": key or ""}

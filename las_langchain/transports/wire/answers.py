@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import struct
 import time
 import uuid
@@ -17,8 +18,17 @@ from las_langchain.transports.wire.failures import failed_inside, unreadable_ans
 
 Json = dict[str, Any]
 
-# What other servers call it when an answer ends as OpenAI's do.
-_FINISHES = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "max_tokens": "length"}
+# What other servers call the ends of answers that OpenAI has.
+_FINISHES = {
+    **dict.fromkeys(("stop", "length", "tool_calls", "function_call", "content_filter")),
+    "max_tokens": "length",
+    # Some of the answer is missing.
+    "abort": "length",
+    "insufficient_system_resource": "length",
+    "tool_use": "tool_calls",
+    **dict.fromkeys(("refusal", "content_filtered", "safety", "recitation", "prohibited_content"), "content_filter"),
+}
+_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*(.*)", re.DOTALL)
 
 
 def completion(raw: bytes, target: Target) -> Json:
@@ -32,8 +42,8 @@ def completion(raw: bytes, target: Target) -> Json:
         LASError: it is an error after all, or no answer.
     """
     answer = _answer(raw, target)
-    for choice in answer["choices"]:
-        _put_right(choice, target)
+    for place, choice in enumerate(answer["choices"]):
+        _put_right(choice, place, target)
     return _with_usage(_filled(answer, target, "chatcmpl-", "chat.completion"))
 
 
@@ -95,7 +105,7 @@ def _answer(raw: bytes, target: Target) -> Json:
     return answer
 
 
-def _put_right(choice: Json, target: Target) -> None:
+def _put_right(choice: Json, place: int, target: Target) -> None:
     if error := choice.get("error"):
         # OpenRouter's, in an otherwise good answer.
         raise failed_inside(error, target)
@@ -103,16 +113,32 @@ def _put_right(choice: Json, target: Target) -> None:
     if not isinstance(message, dict):
         raise unreadable_answer(target)
     without_reasoning_alias(message)
-    calls = message.get("tool_calls") or []
-    for call in calls:
-        call.pop("index", None)
-        call["id"] = call.get("id") or f"call_{uuid.uuid4().hex}"
-    if not calls:
-        message.pop("tool_calls", None)
+    _take_thought(message)
+    calls = message.pop("tool_calls", None) or []
+    if calls:
+        message.update(content=message.get("content") or None, tool_calls=[_call(call) for call in calls])
     choice["message"] = {"content": None, "refusal": None, **message, "role": message.get("role") or "assistant"}
-    choice["index"] = choice.get("index") or 0
+    choice["index"] = place if choice.get("index") is None else choice["index"]
     choice["logprobs"] = choice.get("logprobs")
     choice["finish_reason"] = finish_reason(choice.get("finish_reason"), calls=bool(calls)) or "stop"
+
+
+def _call(call: Json) -> Json:
+    """A call of a tool with what OpenAI's has."""
+    function = call.get("function")
+    if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
+        function["arguments"] = orjson.dumps(function["arguments"]).decode()
+    kept = {name: value for name, value in call.items() if name != "index"}
+    return {**kept, "id": call.get("id") or f"call_{uuid.uuid4().hex}", "type": call.get("type") or "function"}
+
+
+def _take_thought(message: Json) -> None:
+    """Put what a model thought where it belongs: servers that do not know the model leave it in the text."""
+    content = message.get("content")
+    if not isinstance(content, str) or "<think" not in content[:100] or message.get("reasoning_content"):
+        return
+    if (found := _THOUGHT.fullmatch(content)) is not None:
+        message.update(reasoning_content=found[2], content=found[3])
 
 
 def without_reasoning_alias(message: Json) -> bool:
@@ -131,9 +157,10 @@ def finish_reason(told: Any, *, calls: bool) -> str | None:
         told: the provider's word.
         calls: whether the answer calls tools, at which some servers say that it merely stops.
     """
-    if not told:
+    if told is None or told == "":
         return None
-    finish = _FINISHES.get(str(told).lower(), str(told))
+    word = str(told).lower()
+    finish = (_FINISHES[word] or word) if word in _FINISHES else "stop"
     return "tool_calls" if calls and finish == "stop" else finish
 
 
@@ -142,10 +169,18 @@ def usage_of(answer: Json) -> Json | None:
     usage = answer.get("usage") or (answer.get("x_groq") or {}).get("usage")
     if not usage or not is_counted(usage):
         return None
-    if "prompt_cache_hit_tokens" in usage and not usage.get("prompt_tokens_details"):
-        # DeepSeek's word for it.
-        usage["prompt_tokens_details"] = {"cached_tokens": usage["prompt_cache_hit_tokens"]}
-    return {name: value for name, value in usage.items() if value is not None}
+    known = {name: value for name, value in usage.items() if value is not None}
+    for details, name, theirs in _DETAILS:
+        if known.get(theirs) and not (known.get(details) or {}).get(name):
+            known[details] = {**(known.get(details) or {}), name: known[theirs]}
+    return known
+
+
+# Where others than OpenAI tell some of the tokens.
+_DETAILS = (
+    ("prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens"),
+    ("completion_tokens_details", "reasoning_tokens", "reasoning_tokens"),
+)
 
 
 def _with_usage(answer: Json) -> Json:

@@ -60,6 +60,9 @@ class ChunkReader:
             # Azure begins with one that tells how it rates the prompt.
             return None
         for choice in choices:
+            if choice.get("error") or choice.get("finish_reason") == "error":
+                # OpenRouter's, in an otherwise good chunk.
+                raise failed_inside(choice.get("error") or {}, self._target)
             changed |= self._read_text(choice) if self._text else self._read_choice(choice)
         if len(choices) == 1 and not self._text and _says_nothing(choices[0]):
             return None

@@ -11,10 +11,9 @@ from las_langchain.fields import CHAT_FIELDS, COMPLETION_FIELDS, EMBEDDING_FIELD
 from las_langchain.providers import Target
 from las_langchain.texts import prompts_of
 from las_langchain.transports.checks import check_messages, check_sendable, refuse_unknown
+from las_langchain.transports.wire.dialects import put_right
 
 Json = dict[str, Any]
-
-_TAKE_METADATA = frozenset({"openai", "azure"})
 
 
 def chat_request(target: Target, body: Json, *, stream: bool = False) -> bytes:
@@ -25,9 +24,7 @@ def chat_request(target: Target, body: Json, *, stream: bool = False) -> bytes:
     """
     refuse_unknown(body, CHAT_FIELDS, target)
     check_messages(body.get("messages"))
-    fields = _given(target, body)
-    if target.provider not in _TAKE_METADATA:
-        fields.pop("metadata", None)
+    fields = _given(target, put_right(target, body))
     if stream:
         fields["stream"] = True
     return _sent(fields, body)

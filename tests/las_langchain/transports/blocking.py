@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from typing import Any
 
 from las_langchain.providers import Target
-from las_langchain.transports import Transport
+from las_langchain.transports import Event, Transport
 from las_langchain.transports.background import BACKGROUND
 
 Json = dict[str, Any]
@@ -28,7 +29,15 @@ class Blocking:
 
     def stream(self, target: Target, body: Json) -> Generator[Json]:
         """Answer a chat request in chunks."""
-        return BACKGROUND.iterate(self._transport.astream(target, body))
+        return BACKGROUND.iterate(self.astream(target, body))
+
+    def astream(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """The same, asynchronously."""
+        return chunks_of(self._transport.astream(target, body))
+
+    def astream_text(self, target: Target, body: Json) -> AsyncGenerator[Json]:
+        """Go on with a text in chunks."""
+        return chunks_of(self._transport.astream_text(target, body))
 
     def embed(self, target: Target, body: Json) -> Json:
         """Answer an embeddings request."""
@@ -36,3 +45,11 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+async def chunks_of(events: AsyncGenerator[list[Event]]) -> AsyncGenerator[Json]:
+    """The chunks of a transport's stream, one by one."""
+    async with aclosing(events):
+        async for together in events:
+            for event in together:
+                yield event.chunk

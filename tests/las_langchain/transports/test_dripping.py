@@ -16,7 +16,9 @@ from pydantic import SecretStr
 from las_langchain.errors import APIConnectionError, APITimeoutError
 from las_langchain.providers import Target
 from las_langchain.transports.litellm import LiteLLMTransport
+from las_langchain.transports.wire.transport import WireTransport
 from tests.fake_openai import FakeOpenAI, Reply
+from tests.las_langchain.transports.blocking import Blocking
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}]}
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
@@ -69,9 +71,14 @@ def target(url: str, timeout: float = 0.4, stream_timeout: float = 0.4, model: s
     return Target("openai", model, f"openai/{model}", url, key, timeout=timeout, stream_timeout=stream_timeout)
 
 
+@pytest.fixture(params=[WireTransport, LiteLLMTransport])
+def transport(request: pytest.FixtureRequest) -> Blocking:
+    """Each of the transports that wait for others."""
+    return Blocking(request.param())
+
+
 @pytest.mark.parametrize("name", DRIPS)
-async def test_what_says_nothing_stretches_no_wait(name: str) -> None:
-    transport = LiteLLMTransport()
+async def test_what_says_nothing_stretches_no_wait(transport: Blocking, name: str) -> None:
     async with dripping(*DRIPS[name]) as url:
         begin = time.monotonic()
         with pytest.raises(APITimeoutError):
@@ -81,8 +88,7 @@ async def test_what_says_nothing_stretches_no_wait(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["headers", "comments"])
-async def test_completions_wait_no_longer(name: str) -> None:
-    transport = LiteLLMTransport()
+async def test_completions_wait_no_longer(transport: Blocking, name: str) -> None:
     async with dripping(*DRIPS[name]) as url:
         with pytest.raises(APITimeoutError):
             _ = [chunk async for chunk in transport.astream_text(target(url), {"prompt": "Hi"})]
@@ -90,21 +96,23 @@ async def test_completions_wait_no_longer(name: str) -> None:
             await transport.acomplete_text(target(url), {"prompt": "Hi"})
 
 
-async def test_a_slow_reader_is_no_slow_provider(upstream: FakeOpenAI) -> None:
+async def test_a_slow_reader_is_no_slow_provider(transport: Blocking, upstream: FakeOpenAI) -> None:
     upstream.enqueue(Reply(content="a b c d"))
     texts = []
-    async for chunk in LiteLLMTransport().astream(target(upstream.url, 30, 0.3), CHAT):
+    async for chunk in transport.astream(target(upstream.url, 30, 0.3), CHAT):
         texts += [choice["delta"].get("content") or "" for choice in chunk["choices"]]
         await asyncio.sleep(0.1)
     assert "".join(texts) == "a b c d"
 
 
 @pytest.mark.parametrize("cut", [*range(1, 10), None])
-async def test_of_several_answers_each_ends_or_the_stream_is_broken(upstream: FakeOpenAI, cut: int | None) -> None:
+async def test_of_several_answers_each_ends_or_the_stream_is_broken(
+    transport: Blocking, upstream: FakeOpenAI, cut: int | None
+) -> None:
     upstream.enqueue(Reply(content="a b", cut_after=cut))
     texts = {0: "", 1: ""}
     ends: set[int] = set()
-    stream = LiteLLMTransport().astream(target(upstream.url, 30, 30), {**CHAT, "n": 2})
+    stream = transport.astream(target(upstream.url, 30, 30), {**CHAT, "n": 2})
     whole = False
     try:
         async for chunk in stream:
@@ -119,7 +127,7 @@ async def test_of_several_answers_each_ends_or_the_stream_is_broken(upstream: Fa
     assert whole <= (texts == {0: "a b", 1: "a b #1"})
 
 
-async def test_the_ends_of_several_answers_are_their_own(upstream: FakeOpenAI) -> None:
+async def test_the_ends_of_several_answers_are_their_own(transport: Blocking, upstream: FakeOpenAI) -> None:
     chunks = [
         {"index": 1, "delta": {"role": "assistant", "content": "b"}, "finish_reason": None},
         {"index": 0, "delta": {"role": "assistant", "content": "a"}, "finish_reason": None},
@@ -132,6 +140,6 @@ async def test_the_ends_of_several_answers_are_their_own(upstream: FakeOpenAI) -
         upstream.enqueue(Reply(raw=raw + b"data: [DONE]\n\n", raw_type="text/event-stream"))
         slow = dataclasses.replace(target(upstream.url), timeout=30, stream_timeout=30)
         ends = {}
-        async for chunk in LiteLLMTransport().astream(slow, {**CHAT, "n": 2}):
+        async for chunk in transport.astream(slow, {**CHAT, "n": 2}):
             ends |= {one["index"]: one["finish_reason"] for one in chunk["choices"] if one.get("finish_reason")}
         assert ends == {0: "stop", 1: "length"}
