@@ -9,7 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from servers.chat_calls import ChatCall, Told
+from las_langchain.transports import Event
+from servers.chat_calls import ChatCall, ModelCall, Told
 from servers.errors import body_of
 from servers.event_stream import event_response
 from servers.json_texts import json_text
@@ -17,6 +18,8 @@ from servers.requests import unless_gone
 
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
+# What is written into every chunk when the usage was asked for, which it always is.
+_NO_USAGE = b',"usage":null'
 
 
 def json_response(data: Any, headers: Mapping[str, str] | None = None) -> Response:
@@ -41,7 +44,8 @@ async def chat_response(request: Request, call: ChatCall, body: Json, *, stream:
         answer = await unless_gone(request, call.complete())
         return json_response(answer, call_headers(call))
     tells_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    events = _events(call.chunks(), tells_usage=tells_usage)
+    pieces = call.events() if isinstance(call, ModelCall) else _singly(call.chunks())
+    events = _events(pieces, tells_usage=tells_usage)
     return await event_response(request, events, failed, headers=lambda: call_headers(call))
 
 
@@ -51,12 +55,29 @@ def call_headers(call: Told) -> dict[str, str]:
     return {"x-las-model": call.model, **cost, **call.headers}
 
 
-async def _events(chunks: AsyncGenerator[Json], *, tells_usage: bool) -> AsyncGenerator[bytes]:
+async def _singly(chunks: AsyncGenerator[Json]) -> AsyncGenerator[list[Event]]:
     async with aclosing(chunks):
         async for chunk in chunks:
-            if chunk["choices"] or tells_usage or "event" in chunk:
-                yield event(_shaped(chunk, tells_usage=tells_usage))
+            yield [Event(chunk)]
+
+
+async def _events(pieces: AsyncGenerator[list[Event]], *, tells_usage: bool) -> AsyncGenerator[bytes]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if written := b"".join([_written(said, tells_usage=tells_usage) for said in piece]):
+                yield written
     yield DONE
+
+
+def _written(said: Event, *, tells_usage: bool) -> bytes:
+    """A chunk as a server-sent event, as the provider wrote it where it could; empty: the client is not told it."""
+    chunk, raw = said
+    if raw is not None:
+        # No text of the model's can hold this: a quotation mark in one has a backslash before it.
+        return b"data: " + (raw if tells_usage else raw.replace(_NO_USAGE, b"")) + b"\n\n"
+    if chunk["choices"] or tells_usage or "event" in chunk:
+        return event(_shaped(chunk, tells_usage=tells_usage))
+    return b""
 
 
 def _shaped(chunk: Json, *, tells_usage: bool) -> Json:

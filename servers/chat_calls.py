@@ -14,6 +14,7 @@ from las_langchain.providers import Target
 from las_langchain.records import Operation
 from las_langchain.service import LiteLLMService
 from las_langchain.threads import in_thread
+from las_langchain.transports import Event
 from las_langchain.tries import Request as ModelRequest
 from servers.client_fields import for_chain, for_model
 from servers.deps import registry_of, service_of
@@ -129,8 +130,8 @@ class ModelCall:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """See :class:`ChatCall`."""
-        return {}
+        """See :class:`ChatCall`: by which transport the model was asked."""
+        return {} if self._exchange is None else transport_header(self._exchange)
 
     async def complete(self) -> Json:
         """See :class:`ChatCall`."""
@@ -139,17 +140,31 @@ class ModelCall:
 
     async def chunks(self) -> AsyncGenerator[Json]:
         """See :class:`ChatCall`."""
+        async with aclosing(self.events()) as pieces:
+            async for piece in pieces:
+                for event in piece:
+                    yield event.chunk
+
+    async def events(self) -> AsyncGenerator[list[Event]]:
+        """The same, together what has come together, and each chunk beside what the provider wrote."""
         self._exchange = self._service.exchange(self._operation, self._target, _telling_usage(self._body), stream=True)
         usage: Json | None = None
-        chunk: Json = {}
-        async with aclosing(self._exchange.chunks()) as chunks:
-            async for chunk in chunks:
-                usage = chunk.get("usage") or usage
-                if chunk["choices"]:
-                    yield _without(chunk, "usage")
+        last: Json = {}
+        async with aclosing(self._exchange.events()) as pieces:
+            async for piece in pieces:
+                last = piece[-1].chunk
+                usage = next((told for event in piece if (told := event.chunk.pop("usage", None))), usage)
+                if told := [event for event in piece if event.chunk["choices"]]:
+                    yield told
         if usage is not None:
             cost = {} if self.cost is None else {"cost": self.cost}
-            yield {**_without(chunk, _ENGINES), "choices": [], "usage": {**usage, **cost}}
+            yield [Event({**_without(last, _ENGINES), "choices": [], "usage": {**usage, **cost}})]
+
+
+def transport_header(exchange: Exchange) -> dict[str, str]:
+    """The header that tells by which transport a model was asked, and why; empty: none was asked."""
+    transport = exchange.record.transport
+    return {"x-las-transport": transport} if transport else {}
 
 
 def _without(answer: Json, name: str) -> Json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from las_langchain.errors import BadRequestError
 from las_langchain.exchanges import Exchange
-from servers.chat_calls import CHAINS
+from servers.chat_calls import CHAINS, transport_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Asked:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """No further ones."""
-        return {}
+        """By which transport the model was asked."""
+        return transport_header(self.exchange)
 
 
 def refuse_chains(model: str | None, what: str) -> None:

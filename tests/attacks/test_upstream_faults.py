@@ -123,6 +123,8 @@ NO_ANSWER: dict[str, tuple[int, int]] = {
 }
 # Streams that never began.
 NO_STREAM = ("cut-before", "only-done", "no-events")
+# What is told of those that the upstream broke off itself; of the others the connection broke.
+INSIDE = ("error-event", "error-event-key", "event-garbage", "event-utf8", "event-list")
 # Streams that break, and what was said before.
 BROKEN: dict[str, str] = {
     "cut-role": "",
@@ -238,7 +240,7 @@ def test_what_an_upstream_says_instead_of_an_answer(outcomes: Outcomes, name: st
 @pytest.mark.parametrize("name", NO_ANSWER)
 def test_what_is_no_answer_is_not_passed_off_as_one(outcomes: Outcomes, name: str, stream: bool) -> None:
     found = outcomes[name, stream]
-    error = "api_connection_error" if stream else "api_error"
+    error = "api_connection_error" if stream else "server_error" if name == "error-200" else "api_error"
     assert found.verdict == (NO_ANSWER[name][stream], error, None, 2)
     assert (found.text, found.finish) == ("", [])
 
@@ -251,7 +253,7 @@ def test_a_stream_that_does_not_begin_is_an_error_with_a_status(outcomes: Outcom
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_stream_that_breaks_ends_with_one_error_and_no_reason_to_finish(outcomes: Outcomes, name: str) -> None:
     found = outcomes[name, True]
-    assert found.verdict == (200, "api_connection_error", None, 1)
+    assert found.verdict == (200, "api_error" if name in INSIDE else "api_connection_error", None, 1)
     assert (found.text, found.finish, found.done) == (BROKEN[name], [], True)
     assert found.raw.count('"error"') == 1
 

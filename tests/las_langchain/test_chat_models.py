@@ -245,7 +245,8 @@ def test_an_unknown_request_field_names_the_nearest(upstream: FakeOpenAI) -> Non
 
 def test_transports_are_checked_against_the_model(upstream: FakeOpenAI) -> None:
     assert ChatLAS(model="openai/gpt-4o", transport="litellm").invoke("hi").content == "Echo: hi"
-    with pytest.raises(BadRequestError, match="openai models are reached by transport='litellm', not 'local'"):
+    ways = "transport='wire' or transport='litellm', not 'local'"
+    with pytest.raises(BadRequestError, match=f"openai models are reached by {ways}"):
         ChatLAS(model="openai/gpt-4o", transport="local").invoke("hi")
     with pytest.raises(BadRequestError, match="local models are reached by transport='local'"):
         ChatLAS(transport="litellm").invoke("hi")

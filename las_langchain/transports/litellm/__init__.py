@@ -28,8 +28,10 @@ warnings.filterwarnings("ignore", message="Items? '.*' on TypedDict class", cate
 
 # litellm's client for OpenAI dumps embeddings in base64 with a schema that expects numbers, and tells of each one.
 warnings.filterwarnings("ignore", message=r"Pydantic serializer warnings:\s+\w+\(Expected `list\[float\]`")
-# What it has begun when an embeddings call is cancelled.
-warnings.filterwarnings("ignore", message=r"coroutine '\w+\.aembedding' was never awaited", category=RuntimeWarning)
+# What it has begun when a call is cancelled.
+warnings.filterwarnings(
+    "ignore", message=r"coroutine '\w+\.(aembedding|async_streaming)' was never awaited", category=RuntimeWarning
+)
 
 litellm.suppress_debug_info = True
 litellm.disable_hf_tokenizer_download = True

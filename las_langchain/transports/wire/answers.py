@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import struct
 import time
@@ -83,10 +84,24 @@ def _encoded(vector: Any, encoding: str) -> Any:
     return vector
 
 
+def decoded(raw: bytes) -> Any:
+    """What *raw* holds, halves of letters included, as servers send them that cut an answer into pieces.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        if rb"\ud" not in raw and rb"\uD" not in raw:
+            raise
+        return json.loads(raw)
+
+
 def _object(raw: bytes, target: Target) -> Json:
     try:
-        answer = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        answer = decoded(raw)
+    except ValueError:
         raise unreadable_answer(target) from None
     if not isinstance(answer, dict):
         raise unreadable_answer(target)
@@ -173,6 +188,8 @@ def usage_of(answer: Json) -> Json | None:
     for details, name, theirs in _DETAILS:
         if known.get(theirs) and not (known.get(details) or {}).get(name):
             known[details] = {**(known.get(details) or {}), name: known[theirs]}
+    if read := known.get("prompt_tokens_details"):
+        _name_twice(read)
     return known
 
 
@@ -181,6 +198,14 @@ _DETAILS = (
     ("prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens"),
     ("completion_tokens_details", "reasoning_tokens", "reasoning_tokens"),
 )
+_WRITTEN = ("cache_creation_tokens", "cache_write_tokens")
+
+
+def _name_twice(read: Json) -> None:
+    """Give the tokens written to a cache both of their names, by which one or the other is looked for."""
+    written = next((read[name] for name in _WRITTEN if read.get(name)), None)
+    if written is not None:
+        read.update(dict.fromkeys(_WRITTEN, written))
 
 
 def _with_usage(answer: Json) -> Json:

@@ -7,12 +7,10 @@ import time
 import uuid
 from typing import Any
 
-import orjson
-
-from las_langchain.errors import APIConnectionError
+from las_langchain.errors import APIConnectionError, LASError
 from las_langchain.providers import Target
 from las_langchain.transports import Event
-from las_langchain.transports.wire.answers import finish_reason, usage_of, without_reasoning_alias
+from las_langchain.transports.wire.answers import decoded, finish_reason, usage_of, without_reasoning_alias
 from las_langchain.transports.wire.failures import failed_inside, unreadable_answer
 
 Json = dict[str, Any]
@@ -38,6 +36,22 @@ class ChunkReader:
         self._last: Json = {}
         self._head: Json = {}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every answer that has begun has ended."""
+        return bool(self._finishes) and all(self._finishes.values())
+
+    def read_all(self, events: list[bytes]) -> tuple[list[Event], LASError | None]:
+        """What several events say, up to one that is a failure, and that."""
+        read: list[Event] = []
+        try:
+            for data in events:
+                if (event := self.read(data)) is not None:
+                    read.append(event)
+        except LASError as failure:
+            return read, failure
+        return read, None
+
     def read(self, data: bytes) -> Event | None:
         """What an event says; None: nothing that a client of OpenAI's would miss.
 
@@ -47,8 +61,8 @@ class ChunkReader:
         if data == DONE or not data.strip():
             return None
         try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            chunk = decoded(data)
+        except ValueError:
             raise unreadable_answer(self._target) from None
         if not isinstance(chunk, dict):
             raise unreadable_answer(self._target)
@@ -66,7 +80,7 @@ class ChunkReader:
             changed |= self._read_text(choice) if self._text else self._read_choice(choice)
         if len(choices) == 1 and not self._text and _says_nothing(choices[0]):
             return None
-        return Event(chunk, None if changed else data)
+        return Event(chunk, None if changed or b"\n" in data else data)
 
     def end(self) -> Event | None:
         """The usage, in a chunk without choices, where the provider told it.
@@ -74,7 +88,7 @@ class ChunkReader:
         Raises:
             APIConnectionError: the answer is not whole.
         """
-        if not self._finishes or not all(self._finishes.values()):
+        if not self.is_whole:
             raise APIConnectionError("The stream ended before the answer was whole")
         if self._usage is None:
             return None
@@ -111,21 +125,23 @@ class ChunkReader:
             choice["index"] = index = index or 0
             choice["delta"] = delta = delta if isinstance(delta, dict) else {}
             changed = True
-        changed |= self._read_role(delta, index) | without_reasoning_alias(delta)
+        changed |= self._read_role(choice, delta, index) | without_reasoning_alias(delta)
         if delta.get("tool_calls"):
             changed |= self._read_calls(delta["tool_calls"], index)
         return changed | self._read_finish(choice, index)
 
-    def _read_role(self, delta: Json, index: int) -> bool:
+    def _read_role(self, choice: Json, delta: Json, index: int) -> bool:
         """See to it that the first chunk of an answer says whose it is, and no other."""
-        begun = index in self._finishes
+        begun, has_role = index in self._finishes, "role" in delta
+        if not begun and not has_role and _says_nothing(choice):
+            return False
         self._finishes.setdefault(index, None)
-        if begun == ("role" not in delta):
+        if begun != has_role:
             return False
         if begun:
             del delta["role"]
         else:
-            rest = {"content": "", **delta} if not delta.get("tool_calls") else dict(delta)
+            rest = dict(delta) if delta.get("tool_calls") else {"content": "", **delta}
             delta.clear()
             delta.update({"role": "assistant", **rest})
         return True
@@ -141,9 +157,11 @@ class ChunkReader:
         told = choice.get("finish_reason")
         if told is None:
             return False
-        finish = choice["finish_reason"] = finish_reason(told, calls=index in self._calling)
-        self._finishes[index] = finish or self._finishes.get(index)
-        return bool(finish != told)
+        finish = finish_reason(told, calls=index in self._calling)
+        # An answer ends once.
+        choice["finish_reason"] = None if self._finishes.get(index) else finish
+        self._finishes[index] = self._finishes.get(index) or finish
+        return bool(choice["finish_reason"] != told)
 
     def _read_text(self, choice: Json) -> bool:
         index = choice.setdefault("index", 0)

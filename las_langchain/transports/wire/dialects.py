@@ -13,6 +13,8 @@ Json = dict[str, Any]
 # Where a request's metadata, and the role of developers, are known.
 _OPENAIS = frozenset({"openai", "azure"})
 # The models that refuse max_tokens.
+# Those that read texts alone, or take each part for a message, and what to put between the parts.
+_JOIN = {"deepseek": "", "ollama": "\n"}
 _REASONING = re.compile(r"(.*/)?(o\d|.*gpt-(5(?!-chat)|6))")
 
 
@@ -27,7 +29,9 @@ def put_right(target: Target, body: Json) -> Json:
     changes: Json = {"messages": [_message(message, target) for message in body["messages"]]}
     if not is_openais:
         changes["metadata"] = None
-    elif body.get("max_tokens") is not None and _REASONING.match(target.model):
+    if target.provider == "ollama" and body.get("max_completion_tokens") is not None:
+        changes |= {"max_completion_tokens": None, "max_tokens": body["max_completion_tokens"]}
+    elif is_openais and body.get("max_tokens") is not None and _REASONING.match(target.model):
         changes |= {"max_tokens": None, "max_completion_tokens": body["max_tokens"]}
     if extra := _extra(target, body.get("extra_body") or {}):
         changes["extra_body"] = extra
@@ -41,9 +45,10 @@ def _message(message: Json, target: Target) -> Json:
     if message["role"] == "developer" and target.provider not in _OPENAIS:
         message = {**message, "role": "system"}
     content = message.get("content")
-    if target.provider == "deepseek" and isinstance(content, list) and all(part["type"] == "text" for part in content):
-        # It reads texts alone.
-        message = {**message, "content": "".join(part["text"] for part in content)}
+    if target.provider in _JOIN and isinstance(content, list) and all(part["type"] == "text" for part in content):
+        message = {**message, "content": _JOIN[target.provider].join(part["text"] for part in content)}
+    if target.provider == "ollama" and "reasoning_content" in message:
+        message = {**message, "reasoning": message["reasoning_content"]}
     return message
 
 
@@ -64,10 +69,28 @@ def needs_translation(target: Target, body: Json) -> str | None:
         target: who is asked.
         body: OpenAI's chat request.
     """
-    names = _TRANSLATED.get(target.provider, frozenset())
+    names = _TRANSLATED.get(target.provider)
+    if names is None:
+        return None
     extra = body.get("extra_body") or {}
-    found = (name for name in names if body.get(name) is not None or (name in OLLAMA_FIELDS and name in extra))
-    return next(found, None) if names else None
+    for name in names:
+        if body.get(name) is not None or (name in OLLAMA_FIELDS and name in extra):
+            return name
+    return _of_ollama(body) if target.provider == "ollama" else None
+
+
+def _of_ollama(body: Json) -> str | None:
+    if body.get("temperature") is None:
+        # There it would be 1, and not the model's own.
+        return "temperature (where none is given)"
+    for message in body["messages"]:
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else ():
+            image = part.get("image_url") if isinstance(part, dict) else None
+            address = image.get("url") if isinstance(image, dict) else image
+            if isinstance(address, str) and not address.startswith("data:"):
+                return "image_url"
+    return None
 
 
 _TRANSLATED = {

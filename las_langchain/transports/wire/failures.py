@@ -28,16 +28,23 @@ from las_langchain.transports.wording import (
 
 Json = dict[str, Any]
 
-LARGEST = 20_000
+LARGEST = 1_000_000
 """Bytes of an error that are read; it may be a page, or a file."""
 _LONGEST_REASON = 500
+_SEARCHED = 20_000
+"""Letters that are searched for keys and phrases."""
 _TYPE = re.compile(r"[a-z_]{1,64}")
+# How servers say that a prompt is too long, beside OpenAI's code for it.
 _TOO_LONG = re.compile(
-    r"maximum context length|context length exceeded|context_length_exceeded|context window|exceeds the context"
-    r"|exceed context limit|input length and .max_tokens. exceed|prompt is too long|reduce the length of the messages"
-    r"|string too long|larger than the maximum context size|tokens must be <=",
+    r"maximum context (length|limit)|exceed context limit|longer than the model's context length"
+    r"|context_length_exceeded|input tokens exceed the configured limit|`inputs` tokens \+ `max_new_tokens` must be"
+    r"|exceeds the (available context size|maximum number of tokens allowed)|maximum input length is .*tokens"
+    r"|reduce the length of the messages|current length is .*while limit is",
     re.IGNORECASE,
 )
+# What some say with another status than 429.
+_TOO_MUCH = re.compile(r"rate[\s_-]*limit|request too large|service tier capacity exceeded", re.IGNORECASE)
+_OF_REFUSALS = frozenset({400, 403, 413, 422, 429})
 
 
 @contextlib.contextmanager
@@ -63,7 +70,7 @@ def _on_the_way(error: Exception, target: Target) -> errors.LASError:
     elif isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
         text = f"{unreachable(target)}: {without_secrets(str(error), target)[:_LONGEST_REASON]}"
     elif isinstance(error, aiohttp.ClientResponseError):
-        return errors.APIError(unreadable(target), provider=target.provider)
+        text = unreadable(target)
     else:
         text = broken(target)
     return errors.APIConnectionError(text, provider=target.provider)
@@ -113,7 +120,7 @@ _STATUSES = {
 
 
 def _failure(said: Json, otherwise: str, status: int, target: Target) -> errors.LASError:
-    reason, code = str(said.get("message") or otherwise), said.get("code")
+    reason, code = str(said.get("message") or otherwise)[:_SEARCHED], said.get("code")
     kind = _kind(status, reason, code)
     text = without_secrets(_in_a_line(reason), target)[:_LONGEST_REASON]
     failure = kind(
@@ -121,24 +128,30 @@ def _failure(said: Json, otherwise: str, status: int, target: Target) -> errors.
         param=_text(said.get("param"), target),
         code=_code(code, kind, target),
         provider=target.provider,
-        status_code=None if status == kind.status_code else _told(status),
+        status_code=_told(kind, status),
     )
     if "code" in said and isinstance(said.get("type"), str) and _TYPE.fullmatch(said["type"]):
         failure.type = said["type"]
     return failure
 
 
-def _told(status: int) -> int:
-    # To clients that is a malformed request too.
-    return 400 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
+def _told(kind: type[errors.LASError], status: int) -> int | None:
+    """The status to be told where it is not the class's own."""
+    return None if status == HTTPStatus.GATEWAY_TIMEOUT or kind in _OF_WORDS else status
 
 
 def _kind(status: int, reason: str, code: Any) -> type[errors.LASError]:
-    if code == errors.ContextWindowExceededError.code or (status in (400, 413, 422) and _TOO_LONG.search(reason)):
+    if code == errors.ContextWindowExceededError.code or (status in _OF_REFUSALS and _TOO_LONG.search(reason)):
         return errors.ContextWindowExceededError
+    if status in _OF_REFUSALS and _TOO_MUCH.search(reason):
+        return errors.RateLimitError
     if status == 400 and (code == errors.ModelNotFoundError.code or NO_MODEL.search(reason)):
         return errors.ModelNotFoundError
     return errors.for_status(status)
+
+
+# Those that the words of an error may make of it, whatever its status.
+_OF_WORDS = frozenset({errors.ContextWindowExceededError, errors.RateLimitError, errors.ModelNotFoundError})
 
 
 def _said(raw: bytes) -> Json:

@@ -77,13 +77,15 @@ async def _streamed(target: Target, endpoint: str, body: Json) -> AsyncGenerator
         try:
             async with clock.patience():
                 await _check(response, target)
-            async with aclosing(_said(response, clock)) as said:
+            async with aclosing(_said(response, clock, chunks)) as said:
                 async for data in said:
-                    events = [event for event in map(chunks.read, data) if event is not None]
+                    events, failure = chunks.read_all(data)
                     if events:
                         with clock.stopped():
                             yield events
                         clock.heard(*(event.chunk for event in events))
+                    if failure is not None:
+                        raise failure
             if (last := chunks.end()) is not None:
                 yield [last]
             await _emptied(response)
@@ -91,12 +93,18 @@ async def _streamed(target: Target, endpoint: str, body: Json) -> AsyncGenerator
             response.close()
 
 
-async def _said(response: aiohttp.ClientResponse, clock: Clock) -> AsyncGenerator[list[bytes]]:
+async def _said(response: aiohttp.ClientResponse, clock: Clock, chunks: ChunkReader) -> AsyncGenerator[list[bytes]]:
     """The events of *response*, together those that came together."""
     reader, is_over = EventReader(), False
     while not is_over:
-        async with clock.patience():
-            data = await response.content.readany()
+        try:
+            async with clock.patience():
+                data = await response.content.readany()
+        except aiohttp.ClientError:
+            if not chunks.is_whole:
+                raise
+            # Only the end of the connection was lost.
+            data = b""
         said = reader.feed(data) if data else reader.end()
         is_over = not data or DONE in said
         yield said
