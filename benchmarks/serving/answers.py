@@ -1,7 +1,7 @@
 """What the upstream says, byte by byte, and what a client must have got when it is through.
 
-Each request carries a number, which the answer repeats: an answer that is kept for later, or handed to the wrong client,
-is a wrong one.
+Each request carries a number, which the answer repeats: an answer that is kept for later, or handed to the wrong
+client, is a wrong one.
 """
 
 from __future__ import annotations

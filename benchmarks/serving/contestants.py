@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.serving import proxy, upstream
-from benchmarks.serving.load import MODEL, WrongAnswer, Wish, check, connect
-from benchmarks.serving.processes import Ended, Process, cpu_seconds, free_port, resident_mb
+from benchmarks.serving.load import MODEL, Wish, WrongAnswer, check, connect
+from benchmarks.serving.processes import Process, cpu_seconds, free_port, resident_mb
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent

@@ -2,15 +2,16 @@
 
     python -m benchmarks.serving.upstream [--port 8001] [--pace 2]
 
-prints its address, such as http://127.0.0.1:8001/v1, and answers until it is ended. The key is ``sk-upstream``. The text
-of a request says what it wants (:func:`benchmarks.serving.answers.prompt`): ``200 words one by one, number 00000007``
-as a stream comes as one event each ``--pace`` milliseconds, and ``at once`` as fast as the socket takes it.
+prints its address, such as http://127.0.0.1:8001/v1, and answers until it is ended. The key is ``sk-upstream``. The
+text of a request says what it wants (:func:`benchmarks.serving.answers.prompt`): ``200 words one by one, number
+00000007`` as a stream comes as one event each ``--pace`` milliseconds, ``at once`` as fast as the socket takes it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 from functools import partial
 
 import httptools
@@ -142,10 +143,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--pace", type=float, default=PACE, help="milliseconds between events that come one by one")
     options = parser.parse_args()
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(serve(options.port, options.pace))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":
