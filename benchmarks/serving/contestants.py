@@ -40,6 +40,7 @@ class Contestant:
         variables: of its environment, beside the upstream's.
         ready: makes what it needs, once; gives the reason why it cannot be started, if there is one.
         whole_soak: whether it is fast enough to be asked as often as a soak wants.
+        health: whether it tells at ``/health`` that it is there, before it was asked for an answer.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Contestant:
     variables: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], str | None] = lambda: None
     whole_soak: bool = False
+    health: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Running:
         url: its endpoint.
         pid: its process.
         figures: what its start cost: ``start_seconds`` and ``start_cpu_seconds`` until its first answer, and
-            ``idle_mb`` after it; ``early_mb``, if its port was open before.
+            ``idle_mb``, the memory that it holds after that.
     """
 
     contestant: Contestant
@@ -87,8 +89,8 @@ CONTESTANTS = {
     one.name: one
     for one in (
         Contestant("floor", _script("floor.py"), {"FLOOR_KEY": KEY}, whole_soak=True),
-        Contestant("las", _las, _LAS, whole_soak=True),
-        Contestant("las litellm", _las, {**_LAS, "LAS_TRANSPORT": "litellm"}),
+        Contestant("las", _las, _LAS, whole_soak=True, health=True),
+        Contestant("las litellm", _las, {**_LAS, "LAS_TRANSPORT": "litellm"}, health=True),
         Contestant("naive", _script("naive.py"), {**_LITELLM, "NAIVE_KEY": KEY}),
         Contestant("proxy", proxy.command(KEY, MODEL), _LITELLM, proxy.ready),
     )
@@ -122,13 +124,16 @@ async def upstream_process(folder: Path, pace: float = upstream.PACE) -> AsyncIt
 
 
 @asynccontextmanager
-async def running(contestant: Contestant, folder: Path, upstream_url: str) -> AsyncIterator[Running]:
+async def running(
+    contestant: Contestant, folder: Path, upstream_url: str, *, asked: bool = True
+) -> AsyncIterator[Running]:
     """*contestant*, which has answered once.
 
     Args:
         contestant: it is :attr:`~Contestant.ready`.
         folder: of its own, for what it writes.
         upstream_url: whom it asks.
+        asked: whether its first answer is that of the model; else it is the server's own, to ``GET /health``.
 
     Raises:
         Ended: it does not start; the message has its last words.
@@ -141,16 +146,14 @@ async def running(contestant: Contestant, folder: Path, upstream_url: str) -> As
     command = contestant.command(port, folder, upstream_url)
     with Process(command, environment(contestant.variables, folder, upstream_url), folder) as process:
         async with asyncio.timeout(START_LIMIT):
-            await _first_answer(process, url)
-        figures = {
-            "start_seconds": time.perf_counter() - process.began,
-            "start_cpu_seconds": cpu_seconds(process.pid),
-        }
+            await _first_answer(process, url, asked=asked)
+        took, used = time.perf_counter() - process.began, cpu_seconds(process.pid)
         await asyncio.sleep(_QUIET)
-        yield Running(contestant, url, process.pid, {**figures, "idle_mb": resident_mb(process.pid)})
+        figures = {"start_seconds": took, "start_cpu_seconds": used, "idle_mb": resident_mb(process.pid)}
+        yield Running(contestant, url, process.pid, figures)
 
 
-async def _first_answer(process: Process, url: str) -> None:
+async def _first_answer(process: Process, url: str, *, asked: bool) -> None:
     wish = Wish()
     while True:
         process.check()
@@ -160,11 +163,14 @@ async def _first_answer(process: Process, url: str) -> None:
             await asyncio.sleep(_BETWEEN)
             continue
         try:
-            answer = await connection.ask(0, wish.body(0))
+            if not asked:
+                await connection.ask(0, b"", path="/health")
+                return
+            check(wish, [await connection.ask(0, wish.body(0))])
         except WrongAnswer:
             process.check()
             raise
+        else:
+            return
         finally:
             connection.close()
-        check(wish, [answer])
-        return

@@ -90,8 +90,9 @@ class Connection(asyncio.Protocol):
     """A connection that is kept, with one request on it at a time."""
 
     def __init__(self, host: str, path: str, key: str) -> None:
+        self._path = f"{path}/chat/completions"
         self._head = (
-            f"POST {path}/chat/completions HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\n"
+            f" HTTP/1.1\r\nhost: {host}\r\naccept: application/json\r\n"
             f"accept-encoding: identity\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n"
             "user-agent: AsyncOpenAI/Python 2.54.0\r\nx-stainless-async: async:asyncio\r\nx-stainless-lang: python\r\n"
             "x-stainless-os: Linux\r\nx-stainless-package-version: 2.54.0\r\nx-stainless-retry-count: 0\r\n"
@@ -101,8 +102,8 @@ class Connection(asyncio.Protocol):
         self._done: asyncio.Future[None] | None = None
         self.closed = False
 
-    async def ask(self, number: int, body: bytes) -> Answer:
-        """Send *body*; returns what came back.
+    async def ask(self, number: int, body: bytes, path: str | None = None) -> Answer:
+        """Send *body*, or, if there is none, get *path*; returns what came back.
 
         Raises:
             WrongAnswer: the connection was closed before that was all there.
@@ -110,7 +111,9 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._done = asyncio.get_running_loop().create_future()
         self._answer = answer = Answer(number, time.perf_counter())
-        self._transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self._head, len(body), body))
+        first = f"GET {path}" if path else f"POST {self._path}"
+        length = b"" if path else b"content-length: %d\r\n" % len(body)
+        self._transport.write(first.encode() + self._head + length + b"\r\n" + body)
         await self._done
         return answer
 

@@ -20,11 +20,17 @@ LIMIT = 600.0
 """Seconds that installing may take."""
 
 
+def installed() -> bool:
+    """Whether it is there, in the version of the litellm that this package has."""
+    noted = FOLDER / "version"
+    return noted.is_file() and noted.read_text() == importlib.metadata.version("litellm")
+
+
 def ready() -> str | None:
     """Install it, unless that is done; gives the reason why that does not work."""
-    version = importlib.metadata.version("litellm")
-    if (FOLDER / "version").is_file() and (FOLDER / "version").read_text() == version:
+    if installed():
         return None
+    version = importlib.metadata.version("litellm")
     print(f"installing LiteLLM Proxy {version} into {FOLDER}, once", file=sys.stderr, flush=True)
     # With bytecode, which a first start would else have to make.
     install = [
