@@ -7,8 +7,8 @@
 
 All servers are asked the same of the same upstream, by turns; processor time is that of the server's processes, and
 what is told is the median of the rounds. Every answer is checked. The figures go to
-``benchmarks/results/serving.json``, of which ``benchmarks/serving/plot.py`` makes a picture. The exit code is 1 if a bar
-is missed.
+``benchmarks/results/serving.json``, of which ``benchmarks/serving/plot.py`` makes a picture. The exit code is 1 if a
+bar is missed.
 """
 
 from __future__ import annotations
@@ -207,7 +207,8 @@ def main(given: Sequence[str] | None = None) -> int:
     if not Path("/proc/self/task").is_dir():
         print("serving: processor time and memory are read from /proc, which only Linux has", file=sys.stderr)
         return 2
-    # As Ctrl+C does: every server is ended on the way out.
+    # Every server is ended on the way out. What a shell starts in the background has Ctrl+C switched off.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     takes_part, skipped = chosen(options)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

@@ -14,6 +14,7 @@ from benchmarks.serving.processes import resident_mb
 STREAM_WORDS = 50
 CONCURRENCY = 16
 _PLAIN, _STREAMS = Wish(), Wish(STREAM_WORDS, stream=True, at_once=True)
+_PARTS = 40
 _AT_A_TIME = 1000
 """Answers that are kept until they are checked."""
 
@@ -67,12 +68,12 @@ async def _soaked(server: Running, soak: Soak) -> dict[str, Any]:
     await _ask(server, _STREAMS, soak.warm_streams)
     before, began = resident_mb(server.pid), time.monotonic()
     course, plain, streams = [before], 0, 0
-    # By turns, in ten parts, so that a limit cuts both alike.
-    for _ in range(10):
+    # By turns, so that a limit cuts both alike.
+    for _ in range(_PARTS):
         if time.monotonic() - began > soak.limit:
             break
-        plain += await _ask(server, _PLAIN, soak.plain // 10)
-        streams += await _ask(server, _STREAMS, soak.streams // 10)
+        plain += await _ask(server, _PLAIN, soak.plain // _PARTS)
+        streams += await _ask(server, _STREAMS, soak.streams // _PARTS)
         course.append(resident_mb(server.pid))
     return {
         "asked": asdict(soak),
