@@ -4,9 +4,9 @@ All ask the same upstream, :mod:`benchmarks.serving.upstream` in a process of it
 processor time of this process, all its threads included. Bytes alone, by httpx, are the floor. langchain-litellm wants
 versions of its own, which uv lays over the environment for one run:
 
-    VIRTUAL_ENV=.venv .venv/bin/uv run --no-project --active --with langchain-litellm python -m benchmarks.chat_model
+    VIRTUAL_ENV=.venv .venv/bin/uv run --no-project --active --with langchain-litellm python benchmarks/chat_model.py
 
-Without it, ``python -m benchmarks.chat_model`` measures the others. The exit code is 1 if a bar is missed.
+Without it, ``python benchmarks/chat_model.py`` measures the others. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -27,7 +28,11 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import httpx
 from langchain_openai import ChatOpenAI
 
+# Run as a script, only this folder is importable, not the package it is.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.serving import answers, upstream
+from benchmarks.serving.contestants import ROOT
 from las_langchain import ChatLAS
 
 ROUNDS = 7
@@ -151,7 +156,7 @@ def told(runner: asyncio.Runner, models: dict[str, Any]) -> bool:
 def main() -> int:
     """Print the figures; return 1 if one misses its bar."""
     command = [sys.executable, "-m", "benchmarks.serving.upstream"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         try:
