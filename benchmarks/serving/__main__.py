@@ -35,11 +35,13 @@ from benchmarks.serving.processes import Ended
 from benchmarks.serving.starts import Soak, early_mb, started
 
 OUTPUT = Path(__file__).resolve().parents[1] / "results" / "serving.json"
-ENOUGH = 300.0
+ENOUGH = 240.0
 """Seconds of rounds after which there is no further one."""
+SOAK = 90.0
+"""Seconds after which a soak ends where the whole one is not wanted."""
 QUICK = ("floor", "las", "proxy")
-SLOW_SHARE = 0.04
-"""The share of a soak that slow servers are asked for."""
+SLOW = Soak(2_000, 100, 500, 25, SOAK)
+"""The soak of servers that would take an hour for the whole one."""
 _FAILURES = (Ended, WrongAnswer, TimeoutError, OSError)
 
 Samples = dict[str, dict[str, list[Sample]]]
@@ -68,7 +70,7 @@ def plan(options: argparse.Namespace) -> Plan:
     """What *options* ask for."""
     if options.quick:
         return Plan(options.rounds or 1, 0.2, 0, Soak(0, 0), FEW)
-    return Plan(options.rounds or 5, 0.7, 3, Soak(50_000, 2_000, limit=3600 if options.soak else 60), CASES)
+    return Plan(options.rounds or 5, 0.7, 3, Soak(50_000, 2_000, limit=3600 if options.soak else SOAK), CASES)
 
 
 class Benchmark:
@@ -107,7 +109,7 @@ class Benchmark:
             for one in list(self._left):
                 note(f"start {number + 1} of {self._plan.starts}, {one.name}")
                 with self._unless_it_fails(one):
-                    soak = self._plan.soak if one.whole_soak else self._plan.soak.scaled(SLOW_SHARE)
+                    soak = self._plan.soak if one.whole_soak else SLOW
                     place = self._folder / f"start-{number}-{one.name}"
                     starts[one.name].append(await started(one, place, url, None if number else soak))
                     if one.health and not number:

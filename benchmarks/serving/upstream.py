@@ -39,7 +39,7 @@ _MODELS = b'{"object":"list","data":[{"id":"gpt-4o-mini","object":"model","creat
 
 
 class Connection(asyncio.Protocol):
-    """One client; its requests are answered one after the other.
+    """One client, which sends a request when it has the answer to the one before.
 
     Args:
         pace: seconds between the events that come one by one.
