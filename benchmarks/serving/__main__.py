@@ -1,7 +1,7 @@
 """What serving costs, beside a floor, the usual tutorial's server and LiteLLM Proxy.
 
     python -m benchmarks.serving              everything, some ten minutes
-    python -m benchmarks.serving --quick      less than a minute, only what the bars need
+    python -m benchmarks.serving --quick      less than a minute, with one round of the most important
     python -m benchmarks.serving --soak       with the whole soak, however long it takes
     python -m benchmarks.serving --only floor,las --rounds 9
 
@@ -57,6 +57,7 @@ class Plan:
         starts: of each contestant, alone; 0: only those for the rounds count.
         soak: how long they are asked in one of these.
         cases: what is measured.
+        overhead: whether litellm as a transport is measured, too.
     """
 
     rounds: int
@@ -64,13 +65,15 @@ class Plan:
     starts: int
     soak: Soak
     cases: Sequence[Case]
+    overhead: bool
 
 
 def plan(options: argparse.Namespace) -> Plan:
     """What *options* ask for."""
     if options.quick:
-        return Plan(options.rounds or 1, 0.2, 0, Soak(0, 0), FEW)
-    return Plan(options.rounds or 5, 0.7, 3, Soak(50_000, 2_000, limit=3600 if options.soak else SOAK), CASES)
+        return Plan(options.rounds or 1, 0.2, 0, Soak(0, 0), FEW, overhead=False)
+    soak = Soak(50_000, 2_000, limit=3600 if options.soak else SOAK)
+    return Plan(options.rounds or 5, 0.7, 3, soak, CASES, overhead=True)
 
 
 class Benchmark:
@@ -100,8 +103,9 @@ class Benchmark:
             for name in [one.name for one in self._left]:
                 taken = {case: figures.of_samples(rounds) for case, rounds in samples[name].items() if rounds}
                 self.results[name] = {**figures.of_starts(starts.get(name) or more[name]), "cases": taken}
-            note("litellm as a transport, beside litellm alone")
-            self.results.get("las", {})["overhead"] = await overhead.measured(url, quick=not self._plan.starts)
+            if self._plan.overhead and "las" in self.results:
+                note("litellm as a transport, beside litellm alone")
+                self.results["las"]["overhead"] = await overhead.measured(url)
 
     async def _starts(self, url: str) -> dict[str, list[figures.Json]]:
         starts: dict[str, list[figures.Json]] = {one.name: [] for one in self._left}
@@ -195,7 +199,7 @@ def told(benchmark: Benchmark, output: Path) -> int:
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(prog="serving", description="What serving costs, beside others.")
-    parser.add_argument("--quick", action="store_true", help="less than a minute, only what the bars need")
+    parser.add_argument("--quick", action="store_true", help="less than a minute, with one round of the most important")
     parser.add_argument("--soak", action="store_true", help="the whole soak, however long it takes")
     parser.add_argument("--only", help=f"who takes part: {','.join(CONTESTANTS)}")
     parser.add_argument("--rounds", type=int, help="default: 5, if --quick 1")

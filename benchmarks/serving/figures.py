@@ -122,7 +122,9 @@ def _is(kind: str, measure: str) -> Callable[[Figure], bool]:
 
 BARS = [
     *_bars(_is("plain", "cpu_us"), {"proxy": 1 / 12, "floor": 3.0}),
-    *_bars(_is("stream", "event_us"), {"proxy": 1 / 15, "floor": 4.0}),
+    *_bars(_is("stream", "event_us"), {"floor": 4.0}),
+    # Of a single stream the wake-up for each event is most, and that is the kernel's: the floor itself would miss it.
+    *_bars(lambda figure: figure.path[1:] == ("stream 16", "event_us"), {"proxy": 1 / 15}),
     *_bars(lambda figure: figure.path[1:] == ("stream 16", "first_ms", "p99"), {"proxy": 1 / 10}),
     *_bars(lambda figure: figure.path == ("start_seconds",), {"proxy": 1 / 6}),
     *_bars(lambda figure: figure.path == ("idle_mb",), {"proxy": 1 / 3}),

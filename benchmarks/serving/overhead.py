@@ -33,12 +33,11 @@ Json = dict[str, Any]
 Call = Callable[[], Awaitable[None]]
 
 
-async def measured(url: str, *, quick: bool = False) -> Json:
+async def measured(url: str) -> Json:
     """Microseconds of processor time a call and an event, ours and litellm's, and the shares.
 
     Args:
         url: the upstream.
-        quick: whether few rounds do.
 
     Raises:
         WrongAnswer: it does not work.
@@ -47,7 +46,7 @@ async def measured(url: str, *, quick: bool = False) -> Json:
     with tempfile.TemporaryDirectory() as folder:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "benchmarks.serving.overhead", url, str(3 if quick else ROUNDS)),
+            *("-m", "benchmarks.serving.overhead", url),
             env=environment({"PYTHONPATH": str(ROOT)}, Path(folder), url),
             cwd=folder,
             stdout=asyncio.subprocess.PIPE,
@@ -133,13 +132,13 @@ async def _taken(call: Call, count: int) -> float:
     return (time.process_time() - began) / count * 1e6
 
 
-async def _run(url: str, rounds: int) -> Json:
+async def _run(url: str) -> Json:
     found: Json = {}
     for name, (ours, alone, size) in _calls(url).items():
         count = CALLS if size == 1 else STREAMS
         for call in (ours, alone):
             await _taken(call, count)
-        pairs = [(await _taken(ours, count) / size, await _taken(alone, count) / size) for _ in range(rounds)]
+        pairs = [(await _taken(ours, count) / size, await _taken(alone, count) / size) for _ in range(ROUNDS)]
         found[name] = {
             "las_us": statistics.median(mine for mine, _ in pairs),
             "litellm_us": statistics.median(its for _, its in pairs),
@@ -149,4 +148,4 @@ async def _run(url: str, rounds: int) -> Json:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(_run(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS))))
+    print(json.dumps(asyncio.run(_run(sys.argv[1]))))
