@@ -6,6 +6,7 @@ header here, and unknown fields are refused; of those of a chat ``client_fields.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -52,6 +53,21 @@ Bias = Annotated[dict[Annotated[StrictStr, Field(max_length=20)], Number], Field
 StreamOptions = dict[Literal["include_usage", "include_obfuscation"], StrictBool | None]
 
 
+_OWN = frozenset({"model", "provider", "stream"})
+"""The fields that are not the body's."""
+
+
+def sent(request: BaseModel, without: Collection[str] = ()) -> Json:
+    """The fields of *request* that the client sent, as they are: they are plain JSON, which need not be copied.
+
+    Args:
+        request: has no field that is a model.
+        without: fields to leave out.
+    """
+    names, values = request.model_fields_set, {**vars(request), **(request.model_extra or {})}
+    return {name: value for name, value in values.items() if name in names and name not in without}
+
+
 class Streamed(BaseModel):
     """What is said of an answer that comes as it is made."""
 
@@ -71,8 +87,8 @@ class Streamed(BaseModel):
             message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise BadRequestError(message, param="stream_options", code="invalid_parameter_combination")
         # Of what is beside the fields nothing may be left out without a word.
-        own = {"model", "provider", "stream"}.intersection(type(self).model_fields)
-        return self.model_dump(exclude_unset=True, exclude=own)
+        own = _OWN.intersection(type(self).model_fields)
+        return sent(self, own)
 
 
 class _OpenAIChat(Streamed):
@@ -177,7 +193,7 @@ class EmbeddingFields(BaseModel):
 
     def body(self) -> Json:
         """The fields of OpenAI's request that the client sent, without ``model``."""
-        return self.model_dump(exclude_unset=True, exclude={"model", "provider"})
+        return sent(self, _OWN)
 
 
 class EmbeddingRequest(EmbeddingFields):
