@@ -20,7 +20,7 @@ from servers.documents import answered
 from servers.gate import Gate
 from servers.metrics import Metrics
 from servers.request_context import RequestContext
-from servers.routes import add_routes
+from servers.routes import Direct, add_routes
 from servers.web import index_page
 
 OPENAI_PREFIXES = ("/v1", "/api/v1/litellm/v1")
@@ -83,6 +83,8 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
     async def index() -> HTMLResponse:
         return HTMLResponse(index_page(service.settings, await langserve_api.listed(registry)))
 
+    # They are tried one after the other, and these are asked for the most.
+    app.router.routes.sort(key=lambda route: not isinstance(route, Direct))
     return app
 
 

@@ -145,8 +145,8 @@ def validated(schema: type[Model], fields: dict[str, Any]) -> Model:
         BadRequestError: one is unknown or wrong; ``param`` names it.
     """
     # Before the fields are looked at: there may be a million, or one whose name has a million letters.
-    most = 0 if schema.model_config.get("extra") == "forbid" else _MOST_UNKNOWN
-    unknown = list(islice((name for name in fields if name not in schema.model_fields), most + 1))
+    most, known = 0 if schema.model_config.get("extra") == "forbid" else _MOST_UNKNOWN, schema.model_fields
+    unknown = list(islice((name for name in fields if name not in known), most + 1))
     if len(unknown) > most:
         raise _unknown(unknown[0], schema)
     try:

@@ -6,7 +6,6 @@ header here, and unknown fields are refused; of those of a chat ``client_fields.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
@@ -57,15 +56,14 @@ _OWN = frozenset({"model", "provider", "stream"})
 """The fields that are not the body's."""
 
 
-def sent(request: BaseModel, without: Collection[str] = ()) -> Json:
-    """The fields of *request* that the client sent, as they are: they are plain JSON, which need not be copied.
+def sent(request: BaseModel) -> Json:
+    """The fields of *request* that the client sent, but those that are not the body's.
 
-    Args:
-        request: has no field that is a model.
-        without: fields to leave out.
+    They are plain JSON, which need not be copied; of what is beside the fields nothing is left out without a word.
     """
-    names, values = request.model_fields_set, {**vars(request), **(request.model_extra or {})}
-    return {name: value for name, value in values.items() if name in names and name not in without}
+    names = request.model_fields_set - _OWN
+    found = {name: value for name, value in vars(request).items() if name in names}
+    return {**found, **request.model_extra} if request.model_extra else found
 
 
 class Streamed(BaseModel):
@@ -86,9 +84,7 @@ class Streamed(BaseModel):
         if self.stream_options is not None and not self.stream:
             message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise BadRequestError(message, param="stream_options", code="invalid_parameter_combination")
-        # Of what is beside the fields nothing may be left out without a word.
-        own = _OWN.intersection(type(self).model_fields)
-        return sent(self, own)
+        return sent(self)
 
 
 class _OpenAIChat(Streamed):
@@ -193,7 +189,7 @@ class EmbeddingFields(BaseModel):
 
     def body(self) -> Json:
         """The fields of OpenAI's request that the client sent, without ``model``."""
-        return sent(self, _OWN)
+        return sent(self)
 
 
 class EmbeddingRequest(EmbeddingFields):
