@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from las_langchain.contexts import holding
 
@@ -34,8 +33,9 @@ def current_caller() -> Caller:
     return _CALLER.get(_NOBODY)
 
 
-@contextmanager
-def calling(*, key_id: str | None = None, chain: str | None = None, request_id: str | None = None) -> Iterator[Caller]:
+def calling(
+    *, key_id: str | None = None, chain: str | None = None, request_id: str | None = None
+) -> AbstractContextManager[Caller]:
     """Make the calls inside on behalf of somebody; what is left out stays as it is.
 
     ::
@@ -48,7 +48,10 @@ def calling(*, key_id: str | None = None, chain: str | None = None, request_id: 
         chain: as in :class:`Caller`.
         request_id: as in :class:`Caller`.
     """
-    given = {"key_id": key_id, "chain": chain, "request_id": request_id}
-    caller = replace(current_caller(), **{name: value for name, value in given.items() if value is not None})
-    with holding(_CALLER, caller):
-        yield caller
+    now = current_caller()
+    caller = Caller(
+        now.key_id if key_id is None else key_id,
+        now.chain if chain is None else chain,
+        now.request_id if request_id is None else request_id,
+    )
+    return holding(_CALLER, caller)

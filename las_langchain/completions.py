@@ -16,7 +16,6 @@ from las_langchain.chat_completions import ChatCompletions
 from las_langchain.conversations import Messages, as_openai, messages_of, request_for
 from las_langchain.errors import BadRequestError
 from las_langchain.estimates import CostEstimate, estimate
-from las_langchain.messages import countable
 from las_langchain.openai_objects import embeddings_of, load_types, transcription_of
 from las_langchain.provider_list import ProviderInfo, list_providers
 from las_langchain.providers import split_name
@@ -224,6 +223,8 @@ class Completions(ChatCompletions):
         if (input_tokens is None) == (messages is None):
             raise BadRequestError("input_tokens: expected a number of tokens, or messages", param="input_tokens")
         if messages is not None:
+            from las_langchain.messages import countable
+
             sent = as_openai(messages_of(messages), name.partition("/")[0])
             check_messages(sent)
             input_tokens = self.count_tokens(name, {"messages": countable(sent)})

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 from las_langchain.errors import BadRequestError
-from las_langchain.messages import to_openai
 from las_langchain.providers import Target
 
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
 Json = dict[str, Any]
-Message: TypeAlias = Json | BaseMessage
-Messages: TypeAlias = str | Iterable[Json | BaseMessage | BaseModel]
+# LangChain's messages are imported with the first conversation: a server that only hands on what it gets has none.
+Message: TypeAlias = "Json | BaseMessage"
+Messages: TypeAlias = "str | Iterable[Json | BaseMessage | BaseModel]"
 """A text that the user says, or messages: OpenAI's dicts, LangChain's, or those that the ``openai`` package returns."""
 
 
@@ -38,6 +40,8 @@ def messages_of(given: Messages | None) -> list[Message]:
 
 
 def _message(given: Any, index: int) -> Message:
+    from langchain_core.messages import BaseMessage
+
     if isinstance(given, (dict, BaseMessage)):
         return given
     if isinstance(given, BaseModel):
@@ -52,6 +56,10 @@ def as_openai(messages: Sequence[Message], provider: str) -> list[Json]:
     Raises:
         BadRequestError: a message is of a kind that no chat model takes, or a content block is incomplete.
     """
+    from langchain_core.messages import BaseMessage
+
+    from las_langchain.messages import to_openai
+
     result: list[Json] = []
     for is_langchains, group in groupby(messages, lambda message: isinstance(message, BaseMessage)):
         if is_langchains:

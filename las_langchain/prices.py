@@ -15,7 +15,8 @@ _NO_OWN: Own = {}
 _PER_TOKEN = ("input_cost_per_token", "output_cost_per_token")
 
 _PRICE = re.compile(r"(input|output)_cost_per_\w+|cache_\w+_token_cost\w*")
-_ABOVE = re.compile(r"input_cost_per_token_above_(\d+)k_tokens")
+_ABOVE = "input_cost_per_token_above_"
+_LIMIT = re.compile(_ABOVE + r"(\d+)k_tokens")
 
 
 def own_prices(*tables: Mapping[str, Any]) -> Own:
@@ -45,7 +46,7 @@ def public_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
 
 
 def price_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
-    """The prices of a model, as litellm's table has them.
+    """The prices of a model, as litellm's table has them; not to be changed.
 
     Args:
         provider: the provider's name.
@@ -55,7 +56,7 @@ def price_row(provider: str, name: str, own: Own = _NO_OWN) -> Json:
     public = public_row(provider, name, own)
     if any(own.get(key) is not None for key in _PER_TOKEN):
         public = {key: public[key] for key in _PER_TOKEN if key in public}
-    return {**public, **own}
+    return {**public, **own} if own else public
 
 
 def cost_of(model: str, usage: Json | None, service_tier: str | None = None, own: Own = _NO_OWN) -> float | None:
@@ -91,12 +92,12 @@ class _Rates:
     """The prices per token that hold for one answer: by its service tier, and by how long its prompt is."""
 
     def __init__(self, row: Json, prompt_tokens: int, service_tier: str | None) -> None:
-        limits = [int(match[1]) for key in row if (match := _ABOVE.fullmatch(key))]
+        limits = [int(match[1]) for key in row if key.startswith(_ABOVE) and (match := _LIMIT.fullmatch(key))]
         passed = [limit for limit in limits if prompt_tokens > limit * 1000]
         above = f"_above_{max(passed)}k_tokens" if passed else ""
         tier = f"_{service_tier}" if service_tier in ("priority", "flex") else ""
         self._row = row
-        self._suffixes = (above + tier, above, tier, "")
+        self._suffixes = tuple(dict.fromkeys((above + tier, above, tier, "")))
 
     def cost(self, usage: Json) -> float:
         """The price of an answer with this *usage*."""
@@ -108,22 +109,27 @@ class _Rates:
         seen, drawn = read.get("image_tokens") or 0, written.get("image_tokens") or 0
         asked, said = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
         price_in, price_out = self._rate("input_cost_per_token", 0.0), self._rate("output_cost_per_token", 0.0)
-        return (
-            max(0, asked - cached - stored - heard - seen) * price_in
-            + cached * self._rate("cache_read_input_token_cost", self._rate("input_cost_per_token_cache_hit", price_in))
-            + max(0, stored - hour) * self._rate("cache_creation_input_token_cost", price_in)
-            + hour * self._rate("cache_creation_input_token_cost_above_1hr", price_in)
-            + heard * self._rate("input_cost_per_audio_token", price_in)
-            + seen * self._rate("input_cost_per_image_token", price_in)
-            + max(0, said - thought - spoken - drawn) * price_out
-            + thought * self._rate("output_cost_per_reasoning_token", price_out)
-            + spoken * self._rate("output_cost_per_audio_token", price_out)
-            + drawn * self._rate("output_cost_per_image_token", price_out)
+        hit = self._rate("input_cost_per_token_cache_hit", price_in) if cached else price_in
+        special = (
+            (cached, "cache_read_input_token_cost", hit),
+            (max(0, stored - hour), "cache_creation_input_token_cost", price_in),
+            (hour, "cache_creation_input_token_cost_above_1hr", price_in),
+            (heard, "input_cost_per_audio_token", price_in),
+            (seen, "input_cost_per_image_token", price_in),
+            (thought, "output_cost_per_reasoning_token", price_out),
+            (spoken, "output_cost_per_audio_token", price_out),
+            (drawn, "output_cost_per_image_token", price_out),
         )
+        plain_in = max(0, asked - cached - stored - heard - seen) * price_in
+        plain_out = max(0, said - thought - spoken - drawn) * price_out
+        return plain_in + plain_out + sum(count * self._rate(key, default) for count, key, default in special if count)
 
     def _rate(self, key: str, default: float) -> float:
-        found = (self._row.get(key + suffix) for suffix in self._suffixes)
-        return next((rate for rate in found if rate is not None), default)
+        for suffix in self._suffixes:
+            rate: float | None = self._row.get(key + suffix)
+            if rate is not None:
+                return rate
+        return default
 
 
 def speech_cost(model: str, text: str, own: Own = _NO_OWN) -> float | None:

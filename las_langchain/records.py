@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -99,7 +99,7 @@ class CallRecord:
     model: str
     stream: bool = False
     caller: Caller = field(default_factory=current_caller)
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = field(default_factory=lambda: os.urandom(16).hex())
     api_base: str | None = None
     transport: str | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -20,6 +20,7 @@ from servers.documents import answered
 from servers.gate import Gate
 from servers.metrics import Metrics
 from servers.request_context import RequestContext
+from servers.routes import Direct, add_routes
 from servers.web import index_page
 
 OPENAI_PREFIXES = ("/v1", "/api/v1/litellm/v1")
@@ -54,9 +55,9 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
     errors.install(app)
     for prefix in OPENAI_PREFIXES:
         for api in (openai_api, responses_api, messages_api):
-            app.include_router(api.router(prefix), include_in_schema=prefix == OPENAI_PREFIXES[0])
-    app.include_router(las_api.routes)
-    app.include_router(langserve_api.router(registry))
+            add_routes(app, api.router(prefix), documented=prefix == OPENAI_PREFIXES[0])
+    add_routes(app, las_api.routes)
+    add_routes(app, langserve_api.router(registry))
 
     # Containers and balancers ask with HEAD whether it lives.
     @app.head("/health", include_in_schema=False)
@@ -82,6 +83,8 @@ def create_app(settings: LASSettings | None = None, chains: Iterable[str] = ()) 
     async def index() -> HTMLResponse:
         return HTMLResponse(index_page(service.settings, await langserve_api.listed(registry)))
 
+    # They are tried one after the other, and these are asked for the most.
+    app.router.routes.sort(key=lambda route: not isinstance(route, Direct))
     return app
 
 

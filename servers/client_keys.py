@@ -20,8 +20,8 @@ def presented_keys(headers: Mapping[str, str]) -> list[str]:
     Basic scheme, which browsers ask people for.
     """
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    token = token.strip()
-    found = {"bearer": token, "basic": _password(token)}.get(scheme.lower(), "")
+    scheme, token = scheme.lower(), token.strip()
+    found = token if scheme == "bearer" else _password(token) if scheme == "basic" else ""
     named = (headers.get(name, "").strip() for name in ("x-api-key", "api-key"))
     return [key for key in (found, *named) if key]
 

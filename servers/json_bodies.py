@@ -15,7 +15,7 @@ from las_langchain.errors import BadRequestError
 Json = dict[str, Any]
 _LONGEST_NAME = 100
 _SAME_DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
-_PERHAPS_INFINITE = (b"e000", b"e+000", b"0" * 309)
+_MANY = b"0" * 309
 
 
 def decoded(raw: bytes) -> Json:
@@ -53,7 +53,7 @@ def _may_hold_infinite(raw: bytes) -> bool:
     if b"NaN" in raw or b"Infinity" in raw:
         return True
     digits = raw.translate(_SAME_DIGITS)
-    return any(sign in digits for sign in _PERHAPS_INFINITE)
+    return b"e000" in digits or b"e+000" in digits or _MANY in digits
 
 
 def _check_finite(raw: bytes) -> None:

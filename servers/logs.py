@@ -57,10 +57,10 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """*record* as text."""
-        request_id, key_id = _callers(record).get("request_id"), vars(record).get("key_id")
-        parts = [_time(record), record.levelname, record.name]
-        parts += [f"[{request_id}]"] if request_id else []
-        parts.append(_one_line(masked(record.getMessage())))
+        told = vars(record)
+        request_id, key_id = told.get("request_id") or current_caller().request_id, told.get("key_id")
+        said = f"[{request_id}] {record.getMessage()}" if request_id else record.getMessage()
+        parts = [_time(record), record.levelname, record.name, _one_line(masked(said))]
         parts += [f"key_id={key_id}"] if key_id else []
         traceback = [f"    {_one_line(line)}" for line in _exception(self, record).splitlines()]
         return "\n".join([" ".join(parts), *traceback])
@@ -103,11 +103,13 @@ def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
         found.append(record.exc_text)
     if record.stack_info:
         found.append(formatter.formatStack(record.stack_info))
-    return masked("\n".join(map(str, found)))
+    return masked("\n".join(map(str, found))) if found else ""
 
 
 def _one_line(text: str) -> str:
     """*text* with its control characters spelled out: a line break of a client's would begin a line of its making."""
+    if text.isprintable():
+        return text
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

@@ -14,7 +14,7 @@ from las_langchain.service import LiteLLMService
 from las_langchain.threads import in_thread
 from servers.answers import call_headers, json_response
 from servers.chat_calls import CHAINS, ChatCall, ModelCall, chat_call
-from servers.deps import Service, registry_of
+from servers.deps import registry_of, service_of
 from servers.documents import documented
 from servers.event_stream import event_response
 from servers.json_bodies import decoded
@@ -28,6 +28,7 @@ from servers.messages.shapes import checked
 from servers.messages.stream import encoded, failed
 from servers.messages.turns import Reader
 from servers.requests import json_body, unless_gone
+from servers.routes import Direct
 
 Json = dict[str, Any]
 Asked = TypeVar("Asked", bound=PromptFields)
@@ -39,15 +40,15 @@ def router(prefix: str) -> APIRouter:
     Args:
         prefix: such as ``/v1``.
     """
-    routes = APIRouter(prefix=prefix, tags=["Anthropic"])
+    routes = APIRouter(prefix=prefix, tags=["Anthropic"], route_class=Direct)
 
     @routes.post(
         "/messages", openapi_extra=documented(MessagesRequest), responses=answered(MESSAGE, events=MESSAGE_EVENTS)
     )
-    async def messages(request: Request, service: Service) -> Response:
+    async def messages(request: Request) -> Response:
         """Answer a conversation in Anthropic's form, whole or with ``stream`` as server-sent events."""
         asked = checked(MessagesRequest, decoded(await json_body(request)))
-        call, names = await _call(request, service, asked), tool_names(asked)
+        call, names = await _call(request, service_of(request), asked), tool_names(asked)
         if not asked.stream:
             answer = await unless_gone(request, call.complete())
             return json_response(message(answer, names), _headers(call))
@@ -56,10 +57,10 @@ def router(prefix: str) -> APIRouter:
     @routes.post(
         "/messages/count_tokens", openapi_extra=documented(CountTokensRequest), responses=answered({"input_tokens": 14})
     )
-    async def count_tokens(request: Request, service: Service) -> Response:
+    async def count_tokens(request: Request) -> Response:
         """Count the tokens of a request without sending it, by the tokenizer that is there for its model."""
         asked = checked(CountTokensRequest, decoded(await json_body(request)))
-        count = await unless_gone(request, in_thread(partial(_count, request, service, asked)))
+        count = await unless_gone(request, in_thread(partial(_count, request, service_of(request), asked)))
         return json_response({"input_tokens": count}, request_headers())
 
     return routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -51,24 +52,28 @@ class Metrics:
         self._first_token = self._histogram("las_first_token_seconds", "Seconds to the first chunk of streams")
         self._in_flight = Gauge("las_calls_in_flight", "Calls that run now", ["operation"], registry=self.registry)
         self._requests = self._counter("las_http_requests", "HTTP requests", "route", "method", "status")
+        # Their number is bounded, since the values of all labels are.
+        self._series = cache(lambda metric, *labels: metric.labels(*labels))
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
     def began(self, record: CallRecord, request: Json) -> None:
         """Count *record* as running."""
-        self._in_flight.labels(record.operation).inc()
+        self._series(self._in_flight, record.operation).inc()
 
     def ended(self, record: CallRecord, answer: Json | None) -> None:
         """Count what became of *record*."""
-        self._in_flight.labels(record.operation).dec()
+        self._series(self._in_flight, record.operation).dec()
         if record.status == "ok":
             self._models.admit(record.model)
         model = self._models.label(record.model)
         error = self._errors.named(record.error or OTHER) if record.status == "error" else ""
-        self._calls.labels(record.operation, model, self._providers.named(record.provider), record.status, error).inc()
+        self._series(
+            self._calls, record.operation, model, self._providers.named(record.provider), record.status, error
+        ).inc()
         if record.cache_hit:
             # Its tokens were used, and its seconds spent, by the call that filled the cache.
-            self._cache_hits.labels(model).inc()
+            self._series(self._cache_hits, model).inc()
         else:
             self._count_use(record, model)
             self._time(record, model)
@@ -83,7 +88,7 @@ class Metrics:
         """
         method = method if method in _METHODS else OTHER
         self._routes.admit(route)
-        self._requests.labels(self._routes.label(route), method, str(status)).inc()
+        self._series(self._requests, self._routes.label(route), method, str(status)).inc()
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """All metrics as text, and its content type.
@@ -105,17 +110,17 @@ class Metrics:
                 count = getattr(tokens, kind)
                 # A counter refuses what is less than nothing, which a provider may well say.
                 if isinstance(count, int) and count > 0:
-                    self._tokens.labels(model, kind).inc(count)
+                    self._series(self._tokens, model, kind).inc(count)
         if record.cost_usd is not None:
-            self._cost.labels(model).inc(max(0.0, record.cost_usd))
+            self._series(self._cost, model).inc(max(0.0, record.cost_usd))
         elif record.status == "ok" or tokens is not None:
-            self._unpriced.labels(model).inc()
+            self._series(self._unpriced, model).inc()
 
     def _time(self, record: CallRecord, model: str) -> None:
         if record.status == "ok":
-            self._seconds.labels(model, record.operation).observe(record.seconds)
+            self._series(self._seconds, model, record.operation).observe(record.seconds)
         if record.first_token_seconds is not None:
-            self._first_token.labels(model).observe(record.first_token_seconds)
+            self._series(self._first_token, model).observe(record.first_token_seconds)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

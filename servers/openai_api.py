@@ -13,7 +13,7 @@ from las_langchain.threads import in_thread
 from servers.answers import call_headers, chat_response, json_response
 from servers.chat_calls import chat_call
 from servers.completion_schemas import CompletionRequest
-from servers.deps import Service, registry_of, service_of
+from servers.deps import registry_of, service_of
 from servers.documents import (
     CHAT_ANSWER,
     CHAT_EVENTS,
@@ -29,6 +29,7 @@ from servers.exchange_calls import Asked, refuse_chains
 from servers.messages.models import anthropic_model, anthropic_models
 from servers.model_list import listed_model, listed_models
 from servers.requests import parse, unless_gone
+from servers.routes import Direct
 from servers.schemas import ChatCompletionRequest, EmbeddingRequest
 from servers.sounds import SOUNDS, speech, transcriptions
 from servers.text_calls import text_call
@@ -51,7 +52,7 @@ def router(prefix: str) -> APIRouter:
     Args:
         prefix: such as ``/v1``.
     """
-    routes = APIRouter(prefix=prefix, tags=["OpenAI"])
+    routes = APIRouter(prefix=prefix, tags=["OpenAI"], route_class=Direct)
 
     @routes.post(
         "/chat/completions",
@@ -80,8 +81,9 @@ def router(prefix: str) -> APIRouter:
     @routes.post(
         "/embeddings", openapi_extra=documented(EmbeddingRequest), responses=answered(EMBEDDINGS_ANSWER, wrong=NO_TEXT)
     )
-    async def embeddings(request: Request, service: Service) -> Response:
+    async def embeddings(request: Request) -> Response:
         """Embed one or many texts."""
+        service = service_of(request)
         asked = await parse(EmbeddingRequest, request)
         refuse_chains(asked.model, "embed nothing")
         call = Asked(service.exchange("embeddings", service.target(asked.model), asked.body()))

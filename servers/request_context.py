@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from las_langchain.callers import calling
@@ -67,6 +66,8 @@ class RequestContext:
         route, method = route_of(exchange.scope), exchange.scope["method"]
         status, seconds = exchange.outcome, exchange.seconds
         self._metrics.http_request(route, method, status)
+        if not access_log.isEnabledFor(logging.INFO):
+            return
         # Whoever sends requests to a wrong address wants to see which.
         shown = masked(exchange.scope["path"][:_LONGEST_PATH]) if route == UNMATCHED else route
         told = {
@@ -77,7 +78,9 @@ class RequestContext:
             "request_id": exchange.request_id,
             "key_id": exchange.scope.get("state", {}).get("key_id"),
         }
-        access_log.info("%s %s %d %.3f s", method, shown, status, seconds, extra=told)
+        # Where in this file it was made need not be found out anew each time.
+        line = ("%s %s %d %.3f s", (method, shown, status, seconds), None)
+        access_log.handle(access_log.makeRecord(access_log.name, logging.INFO, __file__, 0, *line, "_tell", told))
 
 
 class _Exchange:
@@ -124,13 +127,7 @@ class _Exchange:
         """Hand the application's next message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": list(message.get("headers", ()))}
-            headers = MutableHeaders(scope=message)
-            headers["x-request-id"] = self.request_id
-            headers["openai-processing-ms"] = str(round(self.seconds * 1000))
-            if self._unread:
-                # Else the rest of the body is read before the next request, and it may have no end.
-                headers["connection"] = "close"
+            message = {**message, "headers": self._headers(message.get("headers", ()))}
         elif message["type"] == "http.response.body":
             self._complete = not message.get("more_body", False)
         try:
@@ -139,7 +136,18 @@ class _Exchange:
             self.left = True
             raise
 
+    def _headers(self, given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """*given*, and those of every answer."""
+        own = {
+            b"x-request-id": self.request_id.encode("latin-1"),
+            b"openai-processing-ms": b"%d" % round(self.seconds * 1000),
+        }
+        if self._unread:
+            # Else the rest of the body is read before the next request, and it may have no end.
+            own[b"connection"] = b"close"
+        return [header for header in given if header[0].lower() not in own] + list(own.items())
+
 
 def _request_id(headers: Mapping[str, str]) -> str:
     given = headers.get("x-request-id", "")
-    return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+    return given if _SANE_ID.fullmatch(given) else f"req_{os.urandom(16).hex()}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -106,36 +107,30 @@ async def read(request: Request, most: int | None = None) -> bytes:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit, allowed)
+    total = service_of(request).settings.total_timeout
+    try:
+        async with asyncio.timeout(min(total, PATIENCE)) as silence:
+            return await _whole(request, limit, allowed, silence, asyncio.get_running_loop().time() + total)
+    except TimeoutError:
+        raise APITimeoutError(
+            f"The body was not there in time: at most {PATIENCE:g} s between two pieces, and {total:g} s "
+            "(LAS_TOTAL_TIMEOUT) for all of them"
+        ) from None
+
+
+async def _whole(request: Request, limit: int, allowed: int, silence: asyncio.Timeout, deadline: float) -> bytes:
+    """All pieces of the body of *request*, each of which moves the end of *silence*, up to *deadline*."""
     raw = bytearray()
-    async for part in _parts(request):
-        raw += part
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        raw += message.get("body", b"")
         if len(raw) > limit:
             raise _too_large(limit, allowed)
-    return bytes(raw)
-
-
-async def _parts(request: Request) -> AsyncGenerator[bytes]:
-    """The body of *request* as it comes in.
-
-    Raises:
-        APITimeoutError: it comes too slowly, or not at all.
-    """
-    limit = service_of(request).settings.total_timeout
-    deadline = asyncio.get_running_loop().time() + limit
-    async with aclosing(request.stream()) as parts:
-        while True:
-            silence = asyncio.get_running_loop().time() + PATIENCE
-            try:
-                async with asyncio.timeout_at(min(deadline, silence)):
-                    part = await anext(parts, None)
-            except TimeoutError:
-                raise APITimeoutError(
-                    f"The body was not there in time: at most {PATIENCE:g} s between two pieces, and {limit:g} s "
-                    "(LAS_TOTAL_TIMEOUT) for all of them"
-                ) from None
-            if part is None:
-                return
-            yield part
+        if not message.get("more_body", False):
+            return bytes(raw)
+        silence.reschedule(min(deadline, asyncio.get_running_loop().time() + PATIENCE))
 
 
 def _too_large(limit: int, allowed: int) -> PayloadTooLargeError:
@@ -150,8 +145,8 @@ def validated(schema: type[Model], fields: dict[str, Any]) -> Model:
         BadRequestError: one is unknown or wrong; ``param`` names it.
     """
     # Before the fields are looked at: there may be a million, or one whose name has a million letters.
-    most = 0 if schema.model_config.get("extra") == "forbid" else _MOST_UNKNOWN
-    unknown = list(islice((name for name in fields if name not in schema.model_fields), most + 1))
+    most, known = 0 if schema.model_config.get("extra") == "forbid" else _MOST_UNKNOWN, schema.model_fields
+    unknown = list(islice((name for name in fields if name not in known), most + 1))
     if len(unknown) > most:
         raise _unknown(unknown[0], schema)
     try:
@@ -185,18 +180,26 @@ async def unless_gone(request: Request, call: Coroutine[Any, Any, T]) -> T:
         APITimeoutError: it took longer than ``LAS_TOTAL_TIMEOUT``.
     """
     limit = service_of(request).settings.total_timeout
-    work = asyncio.create_task(call)
     watch = asyncio.create_task(gone(request.receive))
     try:
-        await asyncio.wait({work, watch}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise ClientDisconnect if watch.done() else too_long(limit)
+        async with asyncio.timeout(limit) as patience:
+            watch.add_done_callback(partial(_end, patience))
+            result = await call
+    except Exception:
+        # What a call that is cancelled fails of is not what ended it.
+        if not patience.expired():
+            raise
     finally:
         watch.cancel()
-        if not work.done():
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+    if patience.expired():
+        raise ClientDisconnect if watch.done() else too_long(limit)
+    return result
+
+
+def _end(patience: asyncio.Timeout, _: object) -> None:
+    # It may be over, too.
+    with suppress(RuntimeError):
+        patience.reschedule(0)
 
 
 def too_long(limit: float) -> APITimeoutError:

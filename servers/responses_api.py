@@ -18,6 +18,7 @@ from servers.responses.examples import EVENTS, INPUT_ITEMS, RESPONSE
 from servers.responses.responding import input_tokens, page_of, respond
 from servers.responses.schemas import ID, InputTokensRequest, ResponseRequest
 from servers.responses.store import ResponseStore
+from servers.routes import Direct
 
 _HOT = ("temperature", "Input should be less than or equal to 2")
 _NO_REASON = ("reasoning", "Input should be a valid dictionary")
@@ -29,7 +30,7 @@ def router(prefix: str) -> APIRouter:
     Args:
         prefix: such as ``/v1``.
     """
-    routes = APIRouter(prefix=prefix, tags=["OpenAI"])
+    routes = APIRouter(prefix=prefix, tags=["OpenAI"], route_class=Direct)
     _add_making(routes)
     _add_keeping(routes)
     return routes

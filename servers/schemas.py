@@ -52,6 +52,20 @@ Bias = Annotated[dict[Annotated[StrictStr, Field(max_length=20)], Number], Field
 StreamOptions = dict[Literal["include_usage", "include_obfuscation"], StrictBool | None]
 
 
+_OWN = frozenset({"model", "provider", "stream"})
+"""The fields that are not the body's."""
+
+
+def sent(request: BaseModel) -> Json:
+    """The fields of *request* that the client sent, but those that are not the body's.
+
+    They are plain JSON, which need not be copied; of what is beside the fields nothing is left out without a word.
+    """
+    names = request.model_fields_set - _OWN
+    found = {name: value for name, value in vars(request).items() if name in names}
+    return {**found, **request.model_extra} if request.model_extra else found
+
+
 class Streamed(BaseModel):
     """What is said of an answer that comes as it is made."""
 
@@ -70,9 +84,7 @@ class Streamed(BaseModel):
         if self.stream_options is not None and not self.stream:
             message = "The 'stream_options' parameter is only allowed when 'stream' is enabled."
             raise BadRequestError(message, param="stream_options", code="invalid_parameter_combination")
-        # Of what is beside the fields nothing may be left out without a word.
-        own = {"model", "provider", "stream"}.intersection(type(self).model_fields)
-        return self.model_dump(exclude_unset=True, exclude=own)
+        return sent(self)
 
 
 class _OpenAIChat(Streamed):
@@ -177,7 +189,7 @@ class EmbeddingFields(BaseModel):
 
     def body(self) -> Json:
         """The fields of OpenAI's request that the client sent, without ``model``."""
-        return self.model_dump(exclude_unset=True, exclude={"model", "provider"})
+        return sent(self)
 
 
 class EmbeddingRequest(EmbeddingFields):

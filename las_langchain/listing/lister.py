@@ -10,11 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-import httpx
-
 from las_langchain.catalog import models_of
 from las_langchain.errors import AuthenticationError, ConfigurationError, LASError, ModelNotFoundError
-from las_langchain.listing.asking import address_of, ask
 from las_langchain.listing.models import ListedModel, Source, aliased, described, embedded
 from las_langchain.listing.rows import LIVE, LiveList
 from las_langchain.listing.sharing import Shared
@@ -123,6 +120,8 @@ class ModelsLister:
         try:
             # Reading all certificates takes a while.
             tls = await asyncio.to_thread(lambda: self._tls)
+            from las_langchain.listing.asking import ask
+
             names = await ask(live, target, tls, self._time_limit)
         except LASError as failure:
             error = failure.message
@@ -132,6 +131,9 @@ class ModelsLister:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
+        # The client is imported with the first question.
+        import httpx
+
         return httpx.create_ssl_context()
 
 
@@ -162,6 +164,8 @@ def _identity(live: LiveList, target: Target) -> str:
     Raises:
         ConfigurationError: the address is malformed.
     """
+    from las_langchain.listing.asking import address_of
+
     key = target.api_key.get_secret_value() if target.api_key else None
     parts = (target.provider, str(address_of(live, target)), key, sorted(target.headers.items()))
     return hashlib.sha256(repr(parts).encode()).hexdigest()

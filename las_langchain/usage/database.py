@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from las_langchain.errors import ConfigurationError
-from las_langchain.usage.engine import begin, file_of, open_engine, shown, url_of
+from las_langchain.usage.engine import BEGIN, begin, file_of, open_engine, shown, url_of
 from las_langchain.usage.gate import Gate
 
 T = TypeVar("T")
@@ -61,6 +61,7 @@ class Database:
         self._gate = gate
         self._opening = threading.Lock()
         self._engine: Engine | None = None
+        self._kept: list[PoolProxiedConnection] = []
         self._identity: tuple[int, int] | None = None
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -76,17 +77,26 @@ class Database:
 
         return self._repeated(once, READING_PATIENCE)
 
-    def write(self, work: Callable[[Connection, bool], None]) -> None:
+    def write(
+        self, work: Callable[[Connection, bool], None], sqlite: Callable[[sqlite3.Connection], None] | None = None
+    ) -> None:
         """Do *work* in one transaction.
 
         Args:
             work: takes the connection, and whether an earlier try may have been committed all the same.
+            sqlite: does the same in a SQLite file, where SQLAlchemy takes longer than SQLite; the first try is its.
 
         Raises:
             ConfigurationError: as :meth:`read`.
         """
 
         def once(again: bool) -> None:
+            if sqlite is not None and self._file is not None and not again:
+                with self._driver() as driver:
+                    driver.execute(BEGIN)
+                    sqlite(driver)
+                    driver.execute("COMMIT")
+                return
             with self._connection() as connection:
                 begin(connection)
                 work(connection, again)
@@ -96,6 +106,8 @@ class Database:
 
     def close(self) -> None:
         """Close the connections that nobody uses; the next use opens the database anew."""
+        while self._kept:
+            self._kept.pop().close()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.dispose()
@@ -104,6 +116,30 @@ class Database:
     def _connection(self) -> Iterator[Connection]:
         with self._gate.inside(), self._opened().connect() as connection:
             yield connection
+
+    @contextmanager
+    def _driver(self) -> Iterator[sqlite3.Connection]:
+        """A connection to a SQLite file, without SQLAlchemy's part in it; what a failure leaves undone is undone.
+
+        It is kept for the next one: taking it out of the pool, and back, costs a third of what SQLite does with it.
+        """
+        with self._gate.inside():
+            engine = self._opened()
+            try:
+                pooled = self._kept.pop()
+            except IndexError:
+                pooled = engine.raw_connection()
+            kept = False
+            try:
+                driver = pooled.driver_connection
+                assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - of the engine of a file
+                yield driver
+                kept = engine is self._engine
+            finally:
+                if kept:
+                    self._kept.append(pooled)
+                else:
+                    pooled.close()
 
     def _opened(self) -> Engine:
         with self._opening:
@@ -119,10 +155,10 @@ class Database:
         while True:
             try:
                 return attempt(again)
-            except DBAPIError as error:
-                known_already = isinstance(error, IntegrityError) and not again
+            except (DBAPIError, sqlite3.Error) as error:
+                known_already = isinstance(error, (IntegrityError, sqlite3.IntegrityError)) and not again
                 if not known_already and time.monotonic() - began >= _patience(error, patience):
-                    raise self._failure(error.orig or error) from error
+                    raise self._failure(getattr(error, "orig", None) or error) from error
             except (SQLAlchemyError, OSError) as error:
                 raise self._failure(error) from error
             time.sleep(delay)
@@ -147,13 +183,14 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino)
 
 
-def _patience(error: DBAPIError, for_server: float) -> float:
+def _patience(error: DBAPIError | sqlite3.Error, for_server: float) -> float:
     """Seconds for which it is worth trying again after *error*; *for_server* if the server is gone, 0 if it stays."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if isinstance(error.orig, sqlite3.Error):
+    origin = error if isinstance(error, sqlite3.Error) else error.orig
+    if isinstance(origin, sqlite3.Error):
+        code = getattr(origin, "sqlite_errorcode", None)
         locked = code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         return LOCK_PATIENCE if locked else 0.0
-    state = getattr(error.orig, "sqlstate", None)
+    state, lost = getattr(origin, "sqlstate", None), getattr(error, "connection_invalidated", False)
     if state in _LOCKED:
         return LOCK_PATIENCE
-    return for_server if state is None or state in _GONE or error.connection_invalidated else 0.0
+    return for_server if state is None or state in _GONE or lost else 0.0

@@ -15,6 +15,8 @@ from sqlalchemy.exc import ArgumentError
 from las_langchain.errors import ConfigurationError
 from las_langchain.usage.tables import VERSION, create_tables, version_of
 
+BEGIN = "BEGIN IMMEDIATE"
+"""What begins a transaction that writes to SQLite."""
 BUSY_SECONDS = 10
 """How long a statement waits for another's lock."""
 POSTGRES: dict[str, Any] = {
@@ -100,7 +102,7 @@ def begin(connection: Connection) -> None:
     On SQLite it takes the lock now, where it can wait for it: what has read before cannot.
     """
     if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(BEGIN)
     else:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
 

@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -102,7 +103,18 @@ class Ledger:
         Raises:
             LASError: as the future of :meth:`add`.
         """
-        await asyncio.wrap_future(self.add(record))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def tell(_: Future[None]) -> None:
+            # Nobody waits any more if the loop is closed.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_end, done)
+
+        written = self.add(record)
+        written.add_done_callback(tell)
+        await done
+        written.result()
 
     def write(self, record: CallRecord) -> None:
         """Write *record*.
@@ -225,6 +237,11 @@ class Ledger:
 
     def _resume(self) -> None:
         self._gate.open()
+
+
+def _end(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class _Ledgers:

@@ -95,7 +95,8 @@ def stored_text(value: str | None) -> str | None:
     """*value* as every database takes it: no zeros, no halves of characters, short enough for an index."""
     if value is None:
         return None
-    return str(value)[:_LONGEST_TEXT].replace("\0", "").encode("utf-8", "replace").decode()
+    text = str(value)[:_LONGEST_TEXT].replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _count(value: int | None) -> int | None:

@@ -7,7 +7,7 @@ from datetime import date
 from las_langchain.usage import queries
 from las_langchain.usage.database import Database
 from las_langchain.usage.rows import Group, Row, UsageRow
-from las_langchain.usage.tables import insert_calls
+from las_langchain.usage.tables import insert_calls, insert_into_sqlite
 
 
 class Store(Database):
@@ -15,7 +15,10 @@ class Store(Database):
 
     def insert(self, rows: list[Row]) -> None:
         """Add calls, all or none."""
-        self.write(lambda connection, again: insert_calls(connection, rows, again))
+        self.write(
+            lambda connection, again: insert_calls(connection, rows, again),
+            sqlite=lambda driver: insert_into_sqlite(driver, rows),
+        )
 
     def report(
         self, by: Group | None, since: date | None, until: date | None, key_id: str | None, limit: int | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -149,6 +150,23 @@ def insert_calls(connection: Connection, rows: list[Row], again: bool) -> None:
     connection.execute(_INSERT, fresh)
     if spent := _spent(fresh):
         connection.execute(_upsert(connection.dialect.name), spent)
+
+
+def insert_into_sqlite(driver: sqlite3.Connection, rows: list[Row]) -> None:
+    """The same, of rows that are not there, in a SQLite file; values are written as SQLAlchemy would."""
+    texts = ({**row, "started": row["started"].replace(tzinfo=None).isoformat(" ", "microseconds")} for row in rows)
+    calls, spending = _sqlite()
+    driver.executemany(calls, texts)
+    if spent := _spent(rows):
+        driver.executemany(spending, ({**row, "day": row["day"].isoformat()} for row in spent))
+
+
+@cache
+def _sqlite() -> tuple[str, str]:
+    """SQLite's statements that insert calls, and that add to what is spent."""
+    named = sqlite.dialect(paramstyle="named")
+    columns = [column.name for column in SPENDING.columns]
+    return str(_INSERT.compile(dialect=named)), str(_upsert("sqlite").compile(dialect=named, column_keys=columns))
 
 
 def _unknown(connection: Connection, rows: list[Row]) -> list[Row]:

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import math
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +27,10 @@ from las_langchain.errors import APITimeoutError, BadRequestError
 from las_langchain.records import CallRecord, Tokens
 from las_langchain.settings import load_settings
 from las_langchain.usage import GROUPS, Ledger, UsageRow, dollars
+from las_langchain.usage.database import Database
+from las_langchain.usage.gate import Gate
+from las_langchain.usage.rows import row_of
+from las_langchain.usage.tables import insert_calls, insert_into_sqlite
 from tests import ledger_process
 from tests.ledger_process import ROOT, record, writing
 
@@ -538,3 +544,18 @@ def test_the_log_says_nothing_of_what_went_well(ledger: Ledger, caplog: pytest.L
         ledger.write(record())
         ledger.report("model")
     assert [entry.name for entry in caplog.records if entry.name.startswith("las_langchain.usage")] == []
+
+
+def test_sqlites_driver_writes_what_sqlalchemy_does(tmp_path: Path) -> None:
+    rows = [row_of(record()), row_of(record(started=NOON, cost_usd=None, tokens=None))]
+    quick = Database(tmp_path / "driver", Gate())
+    quick.write(lambda *_: pytest.fail("not by the driver"), sqlite=lambda driver: insert_into_sqlite(driver, rows))
+    plain = Database(tmp_path / "sqlalchemy", Gate())
+    plain.write(lambda connection, again: insert_calls(connection, rows, again))
+    found = []
+    for database in (quick, plain):
+        database.close()
+        with closing(sqlite3.connect(database.where)) as connection:
+            found.append([connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("calls", "spending")])
+    assert found[0] == found[1]
+    assert [len(table) for table in found[0]] == [2, 1]
