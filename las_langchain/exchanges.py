@@ -155,7 +155,7 @@ class Exchange:
             stored = await self._stored()
             if stored is not None:
                 for chunk in _replayed(stored):
-                    self._note(chunk)
+                    self._note_chunk(chunk)
                     yield [Event(chunk)]
                 return
             wants_usage = bool((self._tries.body.get("stream_options") or {}).get("include_usage"))
@@ -166,7 +166,7 @@ class Exchange:
             async with aclosing(rest):
                 while fresh is not None:
                     for event in fresh:
-                        self._note(event.chunk)
+                        self._note_chunk(event.chunk)
                     told = fresh if wants_usage else [event for event in fresh if event.chunk["choices"]]
                     if told and self._cache is not None:
                         # The reader may do with its chunks what it likes.
@@ -200,15 +200,32 @@ class Exchange:
         self._tries.end(error)
         await self._setup.store(record, waits=begun or not left)
 
+    def _note_chunk(self, chunk: Json) -> None:
+        """Note what a chunk says; most say a few letters."""
+        for choice in chunk["choices"]:
+            delta = choice.get("delta")
+            if delta is None:
+                self._said += len(choice.get("text") or "")
+            elif len(delta) == 1 and isinstance(text := delta.get("content"), str):
+                self._said += len(text)
+            else:
+                self._said += _letters(delta)
+            if finish := choice.get("finish_reason"):
+                self.record.finish_reasons.append(finish)
+        if self.record.response_id is None or chunk.get("usage") or "cache_hit" in chunk:
+            self._note_head(chunk)
+
     def _note(self, answer: Json) -> None:
-        """Note what an answer or a chunk says."""
+        """Note what a whole answer says."""
+        finishes = (choice.get("finish_reason") for choice in answer.get("choices") or ())
+        self.record.finish_reasons += [finish for finish in finishes if finish]
+        self._note_head(answer)
+
+    def _note_head(self, answer: Json) -> None:
+        """Note what an answer, or a chunk, says of itself."""
         record, usage = self.record, answer.get("usage")
         record.response_id = answer.get("id") or record.response_id
         record.response_model = answer.get("model") or record.response_model
-        for choice in answer.get("choices") or ():
-            self._said += _letters(choice.get("delta") or {}) + len(choice.get("text") or "")
-            if choice.get("finish_reason"):
-                record.finish_reasons.append(choice["finish_reason"])
         if tokens := Tokens.of(usage):
             record.tokens = tokens
             record.cost_usd = cost_of(record.model, usage, answer.get("service_tier"), self.target.prices)

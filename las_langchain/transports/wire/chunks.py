@@ -58,7 +58,7 @@ class ChunkReader:
         Raises:
             LASError: it says what went wrong, or is nothing that a stream has.
         """
-        if data == DONE or not data.strip():
+        if data == DONE or not data or data.isspace():
             return None
         try:
             chunk = decoded(data)
@@ -68,7 +68,9 @@ class ChunkReader:
             raise unreadable_answer(self._target)
         if chunk.get("error"):
             raise failed_inside(chunk["error"], self._target)
-        changed = self._take_usage(chunk) | self._fill(chunk)
+        changed = self._fill(chunk)
+        if chunk.get("usage") is not None or "x_groq" in chunk:
+            changed |= self._take_usage(chunk)
         choices = chunk.get("choices")
         if not choices:
             # Azure begins with one that tells how it rates the prompt.
@@ -125,25 +127,27 @@ class ChunkReader:
             choice["index"] = index = index or 0
             choice["delta"] = delta = delta if isinstance(delta, dict) else {}
             changed = True
-        changed |= self._read_role(choice, delta, index) | without_reasoning_alias(delta)
+        if ("role" in delta) == (index in self._finishes):
+            if index not in self._finishes and _says_nothing(choice):
+                return changed
+            changed |= self._read_role(delta, index)
+        if "reasoning" in delta:
+            changed |= without_reasoning_alias(delta)
         if delta.get("tool_calls"):
             changed |= self._read_calls(delta["tool_calls"], index)
-        return changed | self._read_finish(choice, index)
-
-    def _read_role(self, choice: Json, delta: Json, index: int) -> bool:
-        """See to it that the first chunk of an answer says whose it is, and no other."""
-        begun, has_role = index in self._finishes, "role" in delta
-        if not begun and not has_role and _says_nothing(choice):
-            return False
+        if choice.get("finish_reason") is not None:
+            changed |= self._read_finish(choice, index)
         self._finishes.setdefault(index, None)
-        if begun != has_role:
-            return False
-        if begun:
+        return changed
+
+    def _read_role(self, delta: Json, index: int) -> bool:
+        """See to it that the first chunk of an answer says whose it is, and no other."""
+        if index in self._finishes:
             del delta["role"]
-        else:
-            rest = dict(delta) if delta.get("tool_calls") else {"content": "", **delta}
-            delta.clear()
-            delta.update({"role": "assistant", **rest})
+            return True
+        rest = dict(delta) if delta.get("tool_calls") else {"content": "", **delta}
+        delta.clear()
+        delta.update({"role": "assistant", **rest})
         return True
 
     def _read_calls(self, calls: list[Json], index: int) -> bool:
@@ -154,9 +158,7 @@ class ChunkReader:
         return bool(unplaced)
 
     def _read_finish(self, choice: Json, index: int) -> bool:
-        told = choice.get("finish_reason")
-        if told is None:
-            return False
+        told = choice["finish_reason"]
         finish = finish_reason(told, calls=index in self._calling)
         # An answer ends once.
         choice["finish_reason"] = None if self._finishes.get(index) else finish
