@@ -248,7 +248,8 @@ def test_streams_are_kept_whole_and_replayed(make: Make, upstream: FakeOpenAI) -
 def test_what_was_cut_is_not_kept(make: Make, upstream: FakeOpenAI) -> None:
     service = make(enable_caching=True)
     # Each comes by itself: a stream that breaks before it has begun is tried again.
-    upstream.enqueue(Reply(content="a b c d", cut_after=2, chunk_delay=0.1), Reply(status=500))
+    cut, left = Reply(content="a b c d", cut_after=2, chunk_delay=0.1), Reply(content="a b c d", chunk_delay=0.1)
+    upstream.enqueue(cut, Reply(status=500), left)
     with pytest.raises(LASError):
         list(service.stream(service.target("gpt-4o"), BODY))
     with pytest.raises(LASError):
