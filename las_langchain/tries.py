@@ -156,8 +156,14 @@ class Tries:
         record.attempts += 1
         return await ask(await self._find(choice.transport), target, body)
 
+    @property
+    def _has_choice(self) -> bool:
+        """Whether the model is an alias of several deployments, among which litellm's Router chooses."""
+        entry = self._setup.settings.models.get(self.target.alias or "")
+        return entry is not None and len(entry.deployments) > 1
+
     async def _begin_with_a_deployment(self) -> None:
-        if self.target.alias is None:
+        if not self._has_choice:
             return
         left = await self._turn()
         if left is not None:
@@ -189,7 +195,7 @@ class Tries:
         """Whether there is to be another try at this model; after the wait before it, and with where it goes."""
         if failures >= self._max_retries or is_final(error):
             return False
-        if self.target.alias is not None:
+        if self._has_choice:
             self._failed.add(str(self.target.deployment))
             # Another deployment has other keys, limits and troubles.
             if await self._turn(self._failed) is None:
@@ -198,11 +204,11 @@ class Tries:
         if delay is None or not await self._is_there_after(delay):
             return False
         await asyncio.sleep(delay)
-        return self.target.alias is None or await self._turn() is None
+        return not self._has_choice or await self._turn() is None
 
     async def _is_there_after(self, seconds: float) -> bool:
         """Whether a deployment will take a call then."""
-        left = await self._pick() if self.target.alias is not None else None
+        left = await self._pick() if self._has_choice else None
         return left is None or isinstance(left, Target) or (left.seconds is not None and left.seconds <= seconds)
 
     def _fallbacks(self, error: LASError) -> list[str]:

@@ -297,9 +297,18 @@ def test_wrong_entries_are_refused_at_the_start(entry: Json, text: str) -> None:
         service_with({"fast": entry})
 
 
+def test_one_deployment_leaves_nothing_to_choose(upstream: FakeOpenAI) -> None:
+    """Such an alias needs no Router, and so nothing of litellm."""
+    service = service_with({"fast": {"deployments": ["openai/gpt-4o"]}})
+    upstream.enqueue(Reply(status=500, headers={"retry-after": "0"}), Reply(content="Again."))
+    answer = service.complete(service.target("fast"), BODY)
+    assert answer["choices"][0]["message"]["content"] == "Again."
+    assert not service._setup.has_router
+
+
 def test_what_litellms_router_does_not_take_is_said_in_one_line() -> None:
     named = {"model": "local/smollm2-135m-instruct", "routing": {"model_info": {"tier": "gold"}}}
-    service = service_with({"fast": {"deployments": [named]}})
+    service = service_with({"fast": {"deployments": [named, named]}})
     with pytest.raises(ConfigurationError, match=r"^models: litellm makes no Router of the aliases: .* tier .*$"):
         service.complete(service.target("fast"), BODY)
 
