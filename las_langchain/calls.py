@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -108,16 +108,19 @@ class Call:
         self._owner = owner
         self._messages = messages
         self._asked = asked_fields()
-        self._given = {name: value for name, value in given.items() if name not in _NOT_SENT}
-        provider = owner._provider_of
-        self._is_first = provider(model) == provider(first_model)
-        aliased = alias_of(model or "", owner._service.settings.models) is not None and model != owner.model
-        self._is_owners = provider(model) == provider(owner.model) and not aliased
+        self._given = _without(_NOT_SENT, given)
+        is_first = model == first_model or owner._provider_of(model) == owner._provider_of(first_model)
+        is_owners = model == owner.model or _is_of_owners_provider(model, owner)
+        self._holding = {
+            **vars(owner),
+            **({} if is_owners else dict.fromkeys(_PROVIDERS_OWN)),
+            **(self._given if is_first else _without(_PROVIDERS_OWN, self._given)),
+        }
 
     @property
     def key(self) -> ApiKey | str | None:
         """The key for this call, if it is not the settings'."""
-        return cast("ApiKey | str | None", self._value("api_key"))
+        return cast("ApiKey | str | None", self._holding["api_key"])
 
     def exchange(self, key: SecretStr | None, *, stream: bool = False) -> Exchange:
         """The call, not sent yet.
@@ -132,13 +135,14 @@ class Call:
         if self._fields.keys() & {"functions", "function_call"}:
             raise BadRequestError("functions were replaced by tools: use bind_tools", param="functions")
         return self._owner._service.exchange(
-            "chat", self._target(key), self._request, stream=stream, max_retries=self._value("max_retries")
+            "chat", self._target(key), self._request, stream=stream, max_retries=self._holding["max_retries"]
         )
 
     def _request(self, target: Target) -> Json:
         """OpenAI's request, in the words of *target*, which may be the settings' fallback for the model."""
-        own = {"extra_body"} if target.provider != self._owner._provider_of(self.model) else set()
-        fields = {name: value for name, value in self._fields.items() if name not in own}
+        fields = self._fields
+        if "extra_body" in fields and target.provider != self._owner._provider_of(self.model):
+            fields = _without({"extra_body"}, fields)
         return {"messages": to_openai(self._messages, target.provider), **self._left_open(target), **fields}
 
     def _left_open(self, target: Target) -> Json:
@@ -153,29 +157,34 @@ class Call:
 
     @cached_property
     def _fields(self) -> Json:
-        others = {name: value for name, value in self._given.items() if name not in _FIELDS}
-        body = {**{name: self._value(name) for name in REQUEST_FIELDS}, **self._value("model_kwargs"), **others}
+        holding = self._holding
+        body = {name: holding[name] for name in REQUEST_FIELDS} | holding["model_kwargs"]
+        body |= _without(_FIELDS, self._given)
         body["response_format"] = response_format(body["response_format"])
         return {name: value for name, value in body.items() if value is not None}
 
     def _target(self, key: SecretStr | None) -> Target:
-        organization = self._value("organization")
+        organization = self._holding["organization"]
         named = {"OpenAI-Organization": organization} if organization else {}
         return self._owner._service.target(
             self.model,
             api_key=key,
-            api_base=self._value("api_base"),
-            transport=self._value("transport"),
-            timeout=self._value("timeout"),
-            stream_timeout=self._value("stream_timeout"),
-            headers={**named, **(self._value("extra_headers") or {})} or None,
+            api_base=self._holding["api_base"],
+            transport=self._holding["transport"],
+            timeout=self._holding["timeout"],
+            stream_timeout=self._holding["stream_timeout"],
+            headers={**named, **(self._holding["extra_headers"] or {})} or None,
         )
 
-    def _value(self, name: str) -> Any:
-        """The call's own argument, else the chat model's field; what is another provider's counts as not given."""
-        if name in self._given and (self._is_first or name not in _PROVIDERS_OWN):
-            return self._given[name]
-        return getattr(self._owner, name) if self._is_owners or name not in _PROVIDERS_OWN else None
+
+def _without(names: Collection[str], fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _is_of_owners_provider(model: str | None, owner: ChatLAS) -> bool:
+    """Whether another model than *owner*'s takes the key, address and headers of *owner*; aliases have their own."""
+    aliased = alias_of(model or "", owner._service.settings.models) is not None
+    return not aliased and owner._provider_of(model) == owner._provider_of(owner.model)
 
 
 async def first_answer(ask: Callable[[Call], Awaitable[T]], calls: Sequence[Call]) -> T:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ _NAMED_CALLBACKS = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
 def model_info(provider: str, model: str) -> dict[str, Any]:
     """The table's row for *model* of *provider*; empty if it is not listed."""
     table = model_table()

@@ -208,7 +208,7 @@ class ChatLAS(BaseChatModel):
         async def answer(call: Call) -> ChatResult:
             exchange = call.exchange(await resolve_key(call.key))
             response = await exchange.complete()
-            return chat_result(response, exchange.target, self.output_version)
+            return chat_result(response, exchange.target, self.output_version, exchange.record.cost_usd)
 
         return await first_answer(answer, self._calls(messages, stop, kwargs))
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -19,7 +18,7 @@ from las_langchain.errors import ConfigurationError
 from las_langchain.exchanges import Exchange
 from las_langchain.forks import ForkAware
 from las_langchain.listing import Listing, ModelsLister
-from las_langchain.providers import Overrides, Target, resolve, split_name
+from las_langchain.providers import Overrides, Target, split_name
 from las_langchain.records import Observer, Operation
 from las_langchain.settings import LASSettings, load_settings
 from las_langchain.setups import Setup
@@ -148,8 +147,7 @@ class LiteLLMService(Completions):
             AuthenticationError: the provider's key is not set.
         """
         setup = setup or self._setup
-        target = resolve(chosen_model(model, provider, setup.settings, kind), setup.settings, **overrides)
-        return replace(target, setup=setup)
+        return setup.target(chosen_model(model, provider, setup.settings, kind), overrides)
 
     def exchange(
         self,

@@ -202,7 +202,9 @@ class LASSettings(BaseSettings):
 
     def variable(self, name: str) -> str | None:
         """The value of a variable such as ``OPENAI_API_KEY``, ``.env`` included; None if unset or empty."""
-        return self._environment.get(name) or None
+        # Several are asked for in each call, and pydantic's own way to a private attribute is twenty times as long.
+        private = self.__pydantic_private__
+        return (private and private["_environment"].get(name)) or None
 
     @property
     def default_model(self) -> str:

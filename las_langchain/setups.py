@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from las_langchain.budgets import Budgets
 from las_langchain.caches import Cache, open_cache
 from las_langchain.errors import ConfigurationError, LASError
-from las_langchain.providers import check_configured
+from las_langchain.providers import Overrides, Target, check_configured, resolve
 from las_langchain.records import CallRecord
 from las_langchain.settings import LASSettings
 from las_langchain.usage import Ledger
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 LEDGER_PATIENCE = 5.0
 """Longest wait of an answer for its row in the ledger, in seconds; the row is written all the same."""
+
+MOST_TARGETS = 1024
+"""Targets that a setup keeps; who makes a key for each call has as many as there are calls."""
 
 _OF_THE_CACHE = ("enable_caching", "cache_type", "cache_ttl", "cache_max_mb", "redis_url", "data_dir")
 _OF_THE_ROUTER = ("models", "routing", "model", "default_provider")
@@ -52,6 +56,23 @@ class Setup:
         same_router = before is not None and _same(settings, before.settings, _OF_THE_ROUTER)
         self._router: Router | None = before._router if before and same_router else None
         self._lock = threading.Lock()
+        self._targets: dict[tuple[Any, ...], Target] = {}
+
+    def target(self, name: str, overrides: Overrides) -> Target:
+        """Where calls to a model go; arguments and failures as for :func:`~las_langchain.providers.resolve`."""
+        if overrides.get("headers"):
+            return self._target(name, overrides)
+        asked = (name, *overrides.items())
+        target = self._targets.get(asked)
+        if target is None:
+            target = self._target(name, overrides)
+            if len(self._targets) >= MOST_TARGETS:
+                self._targets.clear()
+            self._targets[asked] = target
+        return target
+
+    def _target(self, name: str, overrides: Overrides) -> Target:
+        return replace(resolve(name, self.settings, **overrides), setup=self)
 
     @property
     def has_router(self) -> bool:

@@ -17,19 +17,22 @@ from las_langchain.providers import Target
 Json = dict[str, Any]
 
 
-def chat_result(response: Json, target: Target, output_version: str | None = None) -> ChatResult:
+def chat_result(
+    response: Json, target: Target, output_version: str | None = None, cost: float | None = None
+) -> ChatResult:
     """A ``chat.completion`` as LangChain's result, one generation a choice.
 
     Args:
         response: what the transport returned.
         target: who was asked.
         output_version: ``v1`` for content in standard blocks; anything else for text.
+        cost: what it cost in US dollars; None: it is found out here.
     """
     register(target.provider)
     usage = usage_metadata(response.get("usage"))
     metadata = {
         **response_metadata(response, target),
-        "cost": answer_cost(response, target),
+        "cost": answer_cost(response, target) if cost is None else cost,
     }
     generations = []
     for choice in response["choices"]:
