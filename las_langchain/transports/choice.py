@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from las_langchain.catalog import model_info
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from las_langchain.records import Operation
-from las_langchain.transports.wire.dialects import needs_translation
+from las_langchain.transports.wire.dialects import is_openais, needs_translation
 
 Json = dict[str, Any]
 Name = Literal["wire", "litellm", "local"]
@@ -109,6 +108,8 @@ def _asked(target: Target, body: Json) -> str | None:
         return f"{name} is translated by litellm"
     if target.provider == "azure" and "response_format" in body and _OLD_AZURE.match(_azures(target)):
         return "response_format is translated by litellm for this api_version or model"
+    if _at_openais(target) and any(map(_is_a_choice, body.get("tools") or ())):
+        return "the parameters of a tool are a choice, which litellm puts right"
     if _needs_responses(target, body):
         return f"{target.model} reasons with tools only in OpenAI's Responses API"
     return None
@@ -127,12 +128,21 @@ _NEW = re.compile(r"gpt-(5\.([4-9]|\d\d)|[6-9])")
 def _needs_responses(target: Target, body: Json) -> bool:
     if not body.get("tools") or not _NEW.match(target.model) or body.get("reasoning_effort") == "none":
         return False
-    # Other servers at an address of their own may have no other API.
-    refuses = target.provider == "azure" or (target.provider == "openai" and is_openais(target.api_base))
-    return refuses and any(tool.get("type") == "function" for tool in body["tools"] if isinstance(tool, dict))
+    return _at_openais(target) and any(
+        tool.get("type") == "function" for tool in body["tools"] if isinstance(tool, dict)
+    )
 
 
-def is_openais(address: str | None) -> bool:
-    """Whether OpenAI itself is at *address*; None is its own."""
-    host = urlsplit(address).hostname if address else "openai.com"
-    return host is not None and (host == "openai.com" or host.endswith(".openai.com"))
+def _at_openais(target: Target) -> bool:
+    # Other servers at an address of their own may have no other API, and other rules.
+    return target.provider == "azure" or (target.provider == "openai" and is_openais(target.api_base))
+
+
+_CHOICES = frozenset({"anyOf", "oneOf", "allOf", "enum", "const", "not"})
+
+
+def _is_a_choice(tool: Any) -> bool:
+    """Whether the parameters of *tool* are none but one of several, which OpenAI refuses."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    parameters = function.get("parameters") if isinstance(function, dict) else None
+    return isinstance(parameters, dict) and not _CHOICES.isdisjoint(parameters)
