@@ -21,10 +21,13 @@ _UNDERSTOOD = frozenset({"api_version", "organization", "azure_ad_token", "extra
 _STATE = (
     "callbacks input_callback success_callback failure_callback _async_success_callback _async_failure_callback "
     "_async_input_callback pre_call_rules post_call_rules cache drop_params modify_params model_alias_map proxy_auth "
-    "custom_provider_map client_session aclient_session"
+    "custom_provider_map client_session aclient_session headers organization force_ipv4 ssl_certificate "
+    "ssl_security_level ssl_ecdh_curve route_all_chat_openai_to_responses enable_json_schema_validation"
 ).split()
 # litellm's own variables for what the standard ones do not say of certificates.
 _OF_CERTIFICATES = ("SSL_VERIFY", "SSL_CERTIFICATE", "SSL_SECURITY_LEVEL", "SSL_ECDH_CURVE")
+# What it, or OpenAI's package for it, reads of the environment.
+_OF_PROVIDERS = {"openai": ("OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS"), "azure": ("AZURE_AD_TOKEN",)}
 
 
 class Choice(NamedTuple):
@@ -76,7 +79,7 @@ def _configured(target: Target) -> str | None:
             return "LAS_TRANSPORT=litellm asks for it"
         if settings.callbacks:
             return "LAS_CALLBACKS hear only of litellm's calls"
-        for name in _OF_CERTIFICATES:
+        for name in (*_OF_CERTIFICATES, *_OF_PROVIDERS.get(target.provider, ())):
             if settings.variable(name):
                 return f"{name} is litellm's"
     return _of_litellm()
@@ -86,6 +89,8 @@ def _of_litellm() -> str | None:
     litellm = sys.modules.get("litellm")
     if litellm is None:
         return None
+    if litellm.__dict__.get("ssl_verify", True) is not True:
+        return "litellm.ssl_verify is set"
     # What is still being imported has not been given anything.
     name = next((name for name in _STATE if litellm.__dict__.get(name)), None)
     return f"litellm.{name} is set" if name else None

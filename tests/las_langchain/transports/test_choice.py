@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import litellm
 import pytest
@@ -171,6 +171,26 @@ def test_litellms_variables_of_certificates(name: str, monkeypatch: pytest.Monke
     assert chosen("openai/gpt-4o") == ("litellm", f"{name} is litellm's")
 
 
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [("openai", "OPENAI_PROJECT_ID"), ("openai", "OPENAI_CUSTOM_HEADERS"), ("azure", "AZURE_AD_TOKEN")],
+)
+def test_variables_that_litellm_reads_of_a_provider(provider: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    assert chosen(f"{provider}/gpt-4o") == ("litellm", f"{name} is litellm's")
+    assert chosen("groq/llama-3.3-70b-versatile").transport == "wire"
+
+
+@pytest.mark.parametrize("name", ["OPENAI_ORGANIZATION", "OPENAI_ORG_ID"])
+@pytest.mark.parametrize("transport", ["wire", "litellm"])
+def test_the_variables_of_an_organization(
+    transport: Literal["wire", "litellm"], name: str, upstream: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "org-1")
+    ChatLAS(model="openai/gpt-4o", transport=transport, max_retries=0).invoke("hello")
+    assert upstream.last.headers["openai-organization"] == "org-1"
+
+
 def heard(*said: Any) -> None:
     """What a user of litellm's sets."""
 
@@ -187,6 +207,8 @@ def heard(*said: Any) -> None:
         ("drop_params", True),
         ("model_alias_map", {"a": "b"}),
         ("custom_provider_map", [{}]),
+        ("headers", {"x-team": "red"}),
+        ("ssl_verify", False),
     ],
 )
 def test_what_users_set_at_litellm_has_its_part(name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
