@@ -71,7 +71,7 @@ def by_http(case: Case, way: str, transport: Transport, client: httpx.Client) ->
     """What a client of the server sees."""
     body = {"model": case.model, **({"messages": case.messages} if case.operation == "chat" else {}), **case.fields}
     if way == "stream":
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body = {"stream_options": {"include_usage": True}, **body, "stream": True}
     answer = client.post(PATHS[case.operation], json=body)
     assert answer.headers.get("x-las-transport", transport).startswith(transport)
     told = ("content-type", "x-las-model", "x-las-cost", "retry-after")
