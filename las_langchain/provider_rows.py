@@ -18,6 +18,7 @@ class Provider:
         example: a model id.
         features: what it offers.
         key_variables: environment variables that hold its credentials; the first is the key. Empty: none is needed.
+        optional_keys: environment variables that may hold a key where none is needed.
         base_url: address of its API where litellm is not left to know it.
         base_url_variables: environment variables that replace *base_url*, first wins.
         docs: where its models and keys are described.
@@ -37,6 +38,7 @@ class Provider:
     features: tuple[str, ...]
     docs: str
     key_variables: tuple[str, ...] = ()
+    optional_keys: tuple[str, ...] = ()
     base_url: str | None = None
     base_url_variables: tuple[str, ...] = ()
     litellm_name: str | None = None
@@ -68,7 +70,7 @@ PROVIDERS: dict[str, Provider] = {
         ),
         Provider(
             "ollama", "Ollama", "ollama/llama3.2", ("local", "tools", "vision", "embeddings"), _DOCS + "ollama",
-            base_url="http://localhost:11434",
+            optional_keys=("OLLAMA_API_KEY",), base_url="http://localhost:11434",
             base_url_variables=("OLLAMA_BASE_URL", "OLLAMA_API_BASE"), litellm_name="ollama_chat",
             extra_fields=OLLAMA_FIELDS,
             wire="",
@@ -76,7 +78,7 @@ PROVIDERS: dict[str, Provider] = {
         Provider(
             "openai", "OpenAI", "openai/gpt-4o", ("vision", "tools", "embeddings", "speech", "transcription"),
             _DOCS + "openai", ("OPENAI_API_KEY",), base_url_variables=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
-            completes=True,
+            option_variables={"organization": ("OPENAI_ORGANIZATION", "OPENAI_ORG_ID")}, completes=True,
             wire="https://api.openai.com/v1",
         ),
         Provider(
@@ -138,7 +140,7 @@ PROVIDERS: dict[str, Provider] = {
         ),
         Provider(
             "vllm", "vLLM", "vllm/model-name", ("self-hosted", "tools", "vision", "embeddings"), _DOCS + "vllm",
-            base_url="http://localhost:8000/v1",
+            optional_keys=("HOSTED_VLLM_API_KEY",), base_url="http://localhost:8000/v1",
             base_url_variables=("VLLM_BASE_URL", "HOSTED_VLLM_API_BASE"), litellm_name="hosted_vllm",
             extra_fields=VLLM_FIELDS, completes=True,
             wire="",

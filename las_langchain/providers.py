@@ -345,7 +345,7 @@ _AWS_CREDENTIALS = frozenset({"aws_access_key_id", "aws_secret_access_key", "aws
 def _key(provider: str, row: Provider | None, given: ProviderSettings, settings: LASSettings) -> SecretStr | None:
     if given.api_key:
         return given.api_key
-    variables = row.key_variables if row else (f"{variable_prefix(provider)}_API_KEY",)
+    variables = (*row.key_variables, *row.optional_keys) if row else (f"{variable_prefix(provider)}_API_KEY",)
     value = next(filter(None, (settings.variable(name) for name in variables)), None)
     if value is None and row and not row.keyless and given.options.keys().isdisjoint(row.key_options):
         raise AuthenticationError(

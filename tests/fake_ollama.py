@@ -1,4 +1,4 @@
-"""An Ollama upstream for tests: a real HTTP server on 127.0.0.1 that speaks Ollama's own API.
+"""An Ollama upstream for tests: a real HTTP server on 127.0.0.1 that speaks Ollama's own API, and OpenAI's a little.
 
     with FakeOllama() as upstream:
         upstream.enqueue(Reply(text="Hi", thinking="A greeting."), Reply(status=503))
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ if __package__ in (None, ""):
     # Run as a script, only this folder is importable, not the package it is.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tests import fake_ollama_openai as openais
 from tests.fake_ollama_rules import MODELS, ApiError, check_chat, check_model, check_shape, full_name
 from tests.fake_openai_schema import ToolCall, answer, last_user_text, message_text, pieces_of, vector_of
 from tests.fake_server import JSON, Delivery, Exchange, FakeServer, Received, run_as_script
@@ -80,6 +82,7 @@ class FakeOllama(FakeServer[Reply]):
     def __init__(self, key: str | None = None, port: int = 0) -> None:
         super().__init__(port)
         self._key = key
+        self._as_openai: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self.lookups: list[Received] = []
         """Requests about the models and the server, which are neither in ``requests`` nor answered by the script."""
 
@@ -96,6 +99,8 @@ class FakeOllama(FakeServer[Reply]):
             "/api/chat": self._chat,
             "/api/embed": self._embed,
             "/api/show": self._show,
+            openais.CHAT: self._openais_chat,
+            openais.EMBEDDINGS: self._openais_embed,
         }
         gets: dict[str, Callable[[], JSON]] = {"/api/tags": _tags, "/api/version": lambda: {"version": "0.20.4"}}
         if request.path not in (*posts, *gets):
@@ -118,14 +123,19 @@ class FakeOllama(FakeServer[Reply]):
 
     def scripted_error(self, reply: Reply) -> JSON:
         """The error that goes with the status of a scripted reply."""
-        return {"message": _ERRORS.get(reply.status, "an error was encountered while running the model")}
+        message = _ERRORS.get(reply.status, "an error was encountered while running the model")
+        return {"message": message, "status": reply.status}
 
     def error_body(self, error: JSON, exchange: Exchange) -> JSON:
         """An error as the body of an answer or as a line of a stream."""
+        if exchange in self._as_openai:
+            return openais.error(error["message"], error.get("status", 500))
         return {"error": error["message"]}
 
     def event(self, data: JSON) -> bytes:
-        """A line of a stream."""
+        """A line of a stream, or an event of one in OpenAI's format."""
+        if "object" in data:
+            return b"data: " + (b"[DONE]" if data is openais.DONE else orjson.dumps(data)) + b"\n\n"
         return orjson.dumps(data) + b"\n"
 
     def last_event(self) -> bytes:
@@ -133,7 +143,9 @@ class FakeOllama(FakeServer[Reply]):
         return b""
 
     async def _respond(self, exchange: Exchange, request: Received) -> None:
-        if request.path in ("/api/chat", "/api/embed"):
+        if request.path.startswith("/v1/"):
+            self._as_openai.add(exchange)
+        if request.path in ("/api/chat", "/api/embed", openais.CHAT, openais.EMBEDDINGS):
             await super()._respond(exchange, request)
             return
         if request.path != "/healthz":
@@ -157,16 +169,25 @@ class FakeOllama(FakeServer[Reply]):
         return complete
 
     def _embed(self, body: JSON) -> Handler:
-        check_shape(body, "EmbedRequest", "EmbedRequest")
-        check_model(body.get("model") or "", "model {} not found, try pulling it first", '"')
-        texts = [body["input"]] if isinstance(body.get("input"), str) else body.get("input") or []
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ApiError("invalid input type")
-        size = min(body.get("dimensions") or SIZE, SIZE)
-        vectors = [struct.unpack(f"<{size}f", vector_of(text, size)) for text in texts]
-        counts = {"total_duration": 14_143_917, "load_duration": 1_019_500}
-        tokens = sum(len(text.split()) for text in texts)
-        return self._body({"model": body["model"], "embeddings": vectors, **counts, "prompt_eval_count": tokens})
+        return self._body(_embedded(body))
+
+    def _openais_chat(self, body: JSON) -> Handler:
+        own = openais.native_chat(body)
+        check_chat(own)
+        tells = bool((body.get("stream_options") or {}).get("include_usage"))
+
+        async def complete(exchange: Exchange, reply: Reply) -> None:
+            number = self.next_id()
+            answering = _Answering(own, reply, number)
+            if body.get("stream"):
+                await self.send_events(exchange, reply, openais.chunks(answering.objects(), number, with_usage=tells))
+            else:
+                await self.send_body(exchange, reply, openais.whole(answering.whole(), number))
+
+        return complete
+
+    def _openais_embed(self, body: JSON) -> Handler:
+        return self._body(openais.embeddings(_embedded(body), body.get("encoding_format")))
 
     def _show(self, body: JSON) -> Handler:
         check_shape(body, "ShowRequest", "ShowRequest")
@@ -235,6 +256,20 @@ class _Answering:
         reply = self._reply
         text = reply.text if reply.text is not None else "".join(reply.chunks or ())
         return text, reply.tool_calls, reply.done_reason or "stop"
+
+
+def _embedded(body: JSON) -> JSON:
+    """The answer to an embeddings request."""
+    check_shape(body, "EmbedRequest", "EmbedRequest")
+    check_model(body.get("model") or "", "model {} not found, try pulling it first", '"')
+    texts = [body["input"]] if isinstance(body.get("input"), str) else body.get("input") or []
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ApiError("invalid input type")
+    size = min(body.get("dimensions") or SIZE, SIZE)
+    vectors = [struct.unpack(f"<{size}f", vector_of(text, size)) for text in texts]
+    counts = {"total_duration": 14_143_917, "load_duration": 1_019_500}
+    tokens = sum(len(text.split()) for text in texts)
+    return {"model": body["model"], "embeddings": vectors, **counts, "prompt_eval_count": tokens}
 
 
 def _as_openai(body: JSON) -> JSON:

@@ -77,7 +77,7 @@ class ApiError(Refusal):
     """A refusal in Ollama's shape."""
 
     def __init__(self, message: str, status: int = 400) -> None:
-        super().__init__(status, {"message": message})
+        super().__init__(status, {"message": message, "status": status})
 
 
 def check_chat(body: JSON) -> None:

@@ -168,3 +168,38 @@ def test_what_ollama_refuses(client: httpx.Client, path: str, body: Json, status
 def test_a_failure_in_mid_stream_is_a_line(upstream: FakeOllama, client: httpx.Client) -> None:
     upstream.enqueue(Reply(text="a b c", cut_after=1, error_event={"message": "out of memory"}))
     assert lines(client, HELLO)[1:] == [{"error": "out of memory"}]
+
+
+def test_it_speaks_openais_format_too(client: httpx.Client, upstream: FakeOllama) -> None:
+    answer = client.post("/v1/chat/completions", json={**HELLO, "tools": [WEATHER]}).json()
+    assert (answer["object"], answer["choices"][0]["message"]["content"]) == ("chat.completion", "Echo: hello there")
+    upstream.enqueue(Reply(text="a b", thinking="why", tool_calls=[ToolCall("get_weather", {"city": "Oslo"}, "x")]))
+    options = {"include_usage": True}
+    told = client.post("/v1/chat/completions", json={**HELLO, "stream": True, "stream_options": options})
+    *lines, last = [line.removeprefix("data: ") for line in told.text.splitlines() if line]
+    chunks = [orjson.loads(line) for line in lines]
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert (last, chunks[-1]["choices"], chunks[-2]["choices"][0]["finish_reason"]) == ("[DONE]", [], "tool_calls")
+    assert "".join(delta["content"] for delta in deltas) == "a b"
+    assert "".join(delta.get("reasoning", "") for delta in deltas) == "why"
+    assert [call["id"] for delta in deltas for call in delta.get("tool_calls", ())] == ["x"]
+    vectors = client.post("/v1/embeddings", json={"model": "nomic-embed-text", "input": ["one", "two"]}).json()
+    assert [len(one["embedding"]) for one in vectors["data"]] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "kind"),
+    [
+        ({"model": "missing"}, 404, "not_found_error"),
+        ({"reasoning_effort": "minimal"}, 400, "invalid_request_error"),
+        ({"messages": [{"role": "user", "content": None}]}, 400, "invalid_request_error"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x"}}]}]},
+            400,
+            "invalid_request_error",
+        ),
+    ],
+)
+def test_what_it_refuses_in_openais_format(client: httpx.Client, fields: Json, status: int, kind: str) -> None:
+    answer = client.post("/v1/chat/completions", json={**HELLO, **fields})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (status, kind)

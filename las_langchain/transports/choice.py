@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from las_langchain.catalog import model_info
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from las_langchain.records import Operation
-from las_langchain.transports.wire.dialects import needs_translation
+from las_langchain.transports.wire.dialects import is_openais, needs_translation
 
 Json = dict[str, Any]
 Name = Literal["wire", "litellm", "local"]
@@ -22,10 +21,13 @@ _UNDERSTOOD = frozenset({"api_version", "organization", "azure_ad_token", "extra
 _STATE = (
     "callbacks input_callback success_callback failure_callback _async_success_callback _async_failure_callback "
     "_async_input_callback pre_call_rules post_call_rules cache drop_params modify_params model_alias_map proxy_auth "
-    "custom_provider_map client_session aclient_session"
+    "custom_provider_map client_session aclient_session headers organization force_ipv4 ssl_certificate "
+    "ssl_security_level ssl_ecdh_curve route_all_chat_openai_to_responses enable_json_schema_validation"
 ).split()
 # litellm's own variables for what the standard ones do not say of certificates.
 _OF_CERTIFICATES = ("SSL_VERIFY", "SSL_CERTIFICATE", "SSL_SECURITY_LEVEL", "SSL_ECDH_CURVE")
+# What it, or OpenAI's package for it, reads of the environment.
+_OF_PROVIDERS = {"openai": ("OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS"), "azure": ("AZURE_AD_TOKEN",)}
 
 
 class Choice(NamedTuple):
@@ -77,7 +79,7 @@ def _configured(target: Target) -> str | None:
             return "LAS_TRANSPORT=litellm asks for it"
         if settings.callbacks:
             return "LAS_CALLBACKS hear only of litellm's calls"
-        for name in _OF_CERTIFICATES:
+        for name in (*_OF_CERTIFICATES, *_OF_PROVIDERS.get(target.provider, ())):
             if settings.variable(name):
                 return f"{name} is litellm's"
     return _of_litellm()
@@ -87,6 +89,8 @@ def _of_litellm() -> str | None:
     litellm = sys.modules.get("litellm")
     if litellm is None:
         return None
+    if litellm.__dict__.get("ssl_verify", True) is not True:
+        return "litellm.ssl_verify is set"
     # What is still being imported has not been given anything.
     name = next((name for name in _STATE if litellm.__dict__.get(name)), None)
     return f"litellm.{name} is set" if name else None
@@ -109,6 +113,8 @@ def _asked(target: Target, body: Json) -> str | None:
         return f"{name} is translated by litellm"
     if target.provider == "azure" and "response_format" in body and _OLD_AZURE.match(_azures(target)):
         return "response_format is translated by litellm for this api_version or model"
+    if _at_openais(target) and any(map(_is_a_choice, body.get("tools") or ())):
+        return "the parameters of a tool are a choice, which litellm puts right"
     if _needs_responses(target, body):
         return f"{target.model} reasons with tools only in OpenAI's Responses API"
     return None
@@ -127,12 +133,21 @@ _NEW = re.compile(r"gpt-(5\.([4-9]|\d\d)|[6-9])")
 def _needs_responses(target: Target, body: Json) -> bool:
     if not body.get("tools") or not _NEW.match(target.model) or body.get("reasoning_effort") == "none":
         return False
-    # Other servers at an address of their own may have no other API.
-    refuses = target.provider == "azure" or (target.provider == "openai" and is_openais(target.api_base))
-    return refuses and any(tool.get("type") == "function" for tool in body["tools"] if isinstance(tool, dict))
+    return _at_openais(target) and any(
+        tool.get("type") == "function" for tool in body["tools"] if isinstance(tool, dict)
+    )
 
 
-def is_openais(address: str | None) -> bool:
-    """Whether OpenAI itself is at *address*; None is its own."""
-    host = urlsplit(address).hostname if address else "openai.com"
-    return host is not None and (host == "openai.com" or host.endswith(".openai.com"))
+def _at_openais(target: Target) -> bool:
+    # Other servers at an address of their own may have no other API, and other rules.
+    return target.provider == "azure" or (target.provider == "openai" and is_openais(target.api_base))
+
+
+_CHOICES = frozenset({"anyOf", "oneOf", "allOf", "enum", "const", "not"})
+
+
+def _is_a_choice(tool: Any) -> bool:
+    """Whether the parameters of *tool* are none but one of several, which OpenAI refuses."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    parameters = function.get("parameters") if isinstance(function, dict) else None
+    return isinstance(parameters, dict) and not _CHOICES.isdisjoint(parameters)

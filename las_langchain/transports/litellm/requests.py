@@ -15,7 +15,7 @@ from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target, variable_prefix
 from las_langchain.settings import nearest
 from las_langchain.transports.checks import check_messages, refuse_unknown
-from las_langchain.transports.choice import is_openais
+from las_langchain.transports.wire.dialects import is_openais
 
 Json = dict[str, Any]
 

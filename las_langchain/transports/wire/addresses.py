@@ -64,7 +64,8 @@ def headers(target: Target, further: Mapping[str, str] | None) -> dict[str, str]
         further: those of this request alone.
     """
     named = {"Content-Type": "application/json", "Accept-Encoding": "identity", **_credentials(target)}
-    own = {**_SELF.get(target.provider, {}), **target.headers, **(further or {})}
+    of_options = target.options.get("extra_headers") or {}
+    own = {**_SELF.get(target.provider, {}), **target.headers, **of_options, **(further or {})}
     if not own:
         return named
     given = {name.lower() for name in own}

@@ -29,7 +29,7 @@ _FINISHES = {
     "tool_use": "tool_calls",
     **dict.fromkeys(("refusal", "content_filtered", "safety", "recitation", "prohibited_content"), "content_filter"),
 }
-_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)</\1>\s*(.*)", re.DOTALL)
+_THOUGHT = re.compile(r"\s*<(think|thinking)>(.*?)</\1>(.*)", re.DOTALL)
 
 
 def completion(raw: bytes, target: Target) -> Json:
@@ -142,7 +142,7 @@ def _call(call: Json) -> Json:
     """A call of a tool with what OpenAI's has."""
     function = call.get("function")
     if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
-        function["arguments"] = orjson.dumps(function["arguments"]).decode()
+        function["arguments"] = json.dumps(function["arguments"])
     kept = {name: value for name, value in call.items() if name != "index"}
     return {**kept, "id": call.get("id") or f"call_{uuid.uuid4().hex}", "type": call.get("type") or "function"}
 

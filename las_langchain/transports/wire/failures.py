@@ -118,6 +118,9 @@ _STATUSES = {
     "overloaded_error": 503,
 }
 
+# Which are no codes, though some send them as such.
+_TYPES = frozenset(name for name in _STATUSES if name.endswith("_error"))
+
 
 def _failure(said: Json, otherwise: str, status: int, target: Target) -> errors.LASError:
     reason, code = str(said.get("message") or otherwise)[:_SEARCHED], said.get("code")
@@ -182,7 +185,7 @@ def _in_a_line(reason: str) -> str:
 
 def _code(code: Any, kind: type[errors.LASError], target: Target) -> str | None:
     told = _text(code, target)
-    return kind.code if told is None or told.isdigit() else told
+    return kind.code if told is None or told.isdigit() or told in _TYPES else told
 
 
 def _text(value: Any, target: Target) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from las_langchain.errors import LASError
 from las_langchain.providers import Target, resolve
 from las_langchain.settings import load_settings
 from las_langchain.transports.litellm import LiteLLMTransport
+from las_langchain.transports.wire.transport import WireTransport
 from tests.fake_server import FakeServer
 from tests.las_langchain.transports.blocking import Blocking
 
@@ -38,7 +39,31 @@ PNG_DATA = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGBgAAAA
 """A picture of one pixel, in base64."""
 PNG = f"data:image/png;base64,{PNG_DATA}"
 
-transport = Blocking(LiteLLMTransport())
+
+class Chosen:
+    """The transport that the tests call, litellm's unless :func:`by` chooses another."""
+
+    def __init__(self) -> None:
+        self._transports = {"litellm": Blocking(LiteLLMTransport()), "wire": Blocking(WireTransport())}
+        self.name = "litellm"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transports[self.name], name)
+
+
+transport = Chosen()
+
+
+@pytest.fixture(params=["litellm", "wire"])
+def by(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test by each transport, for providers that speak OpenAI's format; it is given the name."""
+    before, transport.name = transport.name, request.param
+    yield request.param
+    transport.name = before
+
+
+only_litellm = pytest.mark.parametrize("by", ["litellm"], indirect=True)
+"""For what is left to litellm: the choice of a transport never lets it go another way."""
 
 
 @dataclass(frozen=True)

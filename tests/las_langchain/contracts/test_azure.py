@@ -11,7 +11,7 @@ from las_langchain import errors
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from tests.fake_azure import CONTENT_FILTERED, KEY, TOKEN, FakeAzure, Reply, ToolCall
-from tests.las_langchain.contracts.cases import PNG, WAYS, ask, asked, embed, failure, shown, target_of
+from tests.las_langchain.contracts.cases import PNG, WAYS, ask, asked, by, embed, failure, shown, target_of
 from tests.las_langchain.contracts.round_trips import (
     EMBEDDING_WAYS,
     FAULT_WAYS,
@@ -27,7 +27,9 @@ from tests.las_langchain.contracts.round_trips import (
     use_tool,
 )
 
-__all__ = ["no_variables", "nobody_else_asked"]
+__all__ = ["by", "no_variables", "nobody_else_asked"]
+
+pytestmark = pytest.mark.usefixtures("by")
 
 VERSION = "2024-10-21"
 CHAT = "azure/my-chat"
@@ -114,11 +116,10 @@ async def test_embeddings(double: FakeAzure, way: str) -> None:
 async def test_the_version_is_litellms_newest_unless_one_is_set(
     double: FakeAzure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = of(double, options={})
-    await ask(target, asked("hello"), "astream")
+    await ask(of(double, options={}), asked("hello"), "astream")
     assert double.last.query["api-version"] >= "2024-10-21"
     monkeypatch.setenv("AZURE_API_VERSION", "2024-12-01-preview")
-    await ask(target, asked("hello"), "acomplete")
+    await ask(of(double, options={}), asked("hello"), "acomplete")
     assert double.last.query == {"api-version": "2024-12-01-preview"}
     await embed(of(double, VECTORS, options={}), {"input": "x"}, "aembed")
     assert double.last.query == {"api-version": "2024-12-01-preview"}

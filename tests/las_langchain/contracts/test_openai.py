@@ -15,8 +15,10 @@ from tests.las_langchain.contracts.cases import (
     Json,
     ask,
     asked,
+    by,
     embed,
     failure,
+    only_litellm,
     shown,
     target_of,
     transport,
@@ -36,7 +38,9 @@ from tests.las_langchain.contracts.round_trips import (
     use_tool,
 )
 
-__all__ = ["no_variables", "nobody_else_asked"]
+__all__ = ["by", "no_variables", "nobody_else_asked"]
+
+pytestmark = pytest.mark.usefixtures("by")
 
 MODEL = "openai/gpt-4o"
 VECTORS = "openai/text-embedding-3-small"
@@ -117,6 +121,7 @@ async def test_embeddings(upstream: FakeOpenAI, way: str) -> None:
     )
 
 
+@only_litellm
 async def test_what_is_spoken_is_written_down(upstream: FakeOpenAI) -> None:
     sound = await transport.aspeak(of(upstream, "openai/tts-1"), {"input": "Good morning", "voice": "alloy"})
     spoken = {"file": ("a.mp3", sound.content, sound.content_type)}

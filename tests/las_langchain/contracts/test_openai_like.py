@@ -13,7 +13,18 @@ from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target, resolve
 from las_langchain.settings import load_settings
 from tests.fake_openai_like import DIALECTS, KEY, FakeOpenAILike, Reply, ToolCall
-from tests.las_langchain.contracts.cases import PNG, WAYS, ask, asked, embed, failure, shown, target_of
+from tests.las_langchain.contracts.cases import (
+    PNG,
+    WAYS,
+    ask,
+    asked,
+    by,
+    embed,
+    failure,
+    only_litellm,
+    shown,
+    target_of,
+)
 from tests.las_langchain.contracts.round_trips import (
     EMBEDDING_WAYS,
     FAULT_WAYS,
@@ -28,7 +39,9 @@ from tests.las_langchain.contracts.round_trips import (
     use_tool,
 )
 
-__all__ = ["no_variables", "nobody_else_asked"]
+__all__ = ["by", "no_variables", "nobody_else_asked"]
+
+pytestmark = pytest.mark.usefixtures("by")
 
 SEES = [name for name in DIALECTS if "vision" in PROVIDERS[name].features]
 EMBEDS = {"together_ai": "BAAI/bge-base-en-v1.5", "vllm": "BAAI/bge-m3"}
@@ -234,6 +247,7 @@ async def test_reasoning_is_where_all_providers_have_it(double: FakeOpenAILike, 
     assert "reasoning" not in said.message
 
 
+@only_litellm
 @only("groq")
 @pytest.mark.parametrize("way", WAYS)
 async def test_groq_answers_a_schema(double: FakeOpenAILike, way: str) -> None:
@@ -319,6 +333,7 @@ async def test_deepseek_counts_what_its_cache_gave(double: FakeOpenAILike, way: 
     assert said.usage["prompt_tokens_details"]["cached_tokens"] == 1
 
 
+@only_litellm
 @only("deepseek")
 async def test_deepseek_is_asked_to_think(double: FakeOpenAILike) -> None:
     await ask(of(double, "deepseek-reasoner"), asked("hello", reasoning_effort="high"), "acomplete")
