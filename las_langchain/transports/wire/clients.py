@@ -22,6 +22,8 @@ IDLE = 30.0
 """Seconds that a connection is kept for the next request; servers close theirs after 60 or more."""
 _BUFFER = 2**17
 """Bytes of an answer that are read ahead."""
+_TRIES = 3
+"""Connections that are tried where kept ones turn out to be closed; some servers close what sends them too much."""
 _Kept = tuple[aiohttp.ClientSession, AsyncGenerator[None]]
 
 
@@ -37,7 +39,7 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
     """
     client, proxy = await CLIENTS.here(), proxy_for(address)
     with said_of_proxy(proxy, address):
-        while True:
+        for left in reversed(range(_TRIES)):
             try:
                 return await client.post(
                     address,
@@ -49,8 +51,9 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
                     allow_redirects=False,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError):
-                if not _USED_BEFORE.get():
+                if not left or not _USED_BEFORE.get():
                     raise
+    raise AssertionError("the last try returns or raises")
 
 
 class Clients:

@@ -37,17 +37,21 @@ def _proxy(scheme: str, host: str, port: int | None, values: tuple[str | None, .
     if named is None or _is_bypassed(host, proxies) or _is_bypassed(f"{host}:{port}", proxies):
         return None
     try:
-        proxy = URL(named if "://" in named else f"http://{named}")
+        proxy = URL(with_scheme(named))
     except ValueError:
         proxy = URL()
     if proxy.scheme not in ("http", "https") or not proxy.host:
-        variable = f"{kind.upper()}_PROXY"
+        variable, shown = f"{kind.upper()}_PROXY", shown_address(with_scheme(named)) or "this"
         raise ConfigurationError(
-            f"{variable}: expected a proxy such as http://host:3128, not {shown_address(named) or 'this'}; "
-            f"NO_PROXY={host} goes without",
+            f"{variable}: expected a proxy such as http://host:3128, not {shown}; NO_PROXY={host} goes without",
             param=variable,
         )
     return proxy
+
+
+def with_scheme(named: str) -> str:
+    """The address of a proxy as variables name it, which may lack its scheme."""
+    return named if "://" in named else f"http://{named}"
 
 
 def _is_bypassed(host: str, proxies: dict[str, str]) -> bool:

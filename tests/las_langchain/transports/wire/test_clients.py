@@ -152,6 +152,14 @@ async def test_a_connection_that_is_closed_while_it_is_used_is_not_the_callers_t
     assert (len(upstream.requests), upstream.connections) == (8, 4)
 
 
+async def test_a_server_that_closes_every_connection_is_not_asked_for_ever(upstream: Upstream) -> None:
+    assert await asyncio.gather(*(ask(upstream) for _ in range(8))) == ["pong"] * 8
+    upstream.answers.extend([NOTHING] * 8)
+    with pytest.raises(APIConnectionError, match="broke"):
+        await ask(upstream)
+    assert len(upstream.requests) == 8 + 3
+
+
 async def test_a_new_connection_that_is_closed_is_a_failure(upstream: Upstream) -> None:
     upstream.answers.append(NOTHING)
     with pytest.raises(APIConnectionError, match="the connection broke before the answer was whole"):
