@@ -24,6 +24,7 @@ import typer
 import las_langchain
 from las_langchain.errors import BadRequestError, ConfigurationError, LASError
 from servers.cost_cli import cost
+from servers.doctor_cli import doctor
 from servers.ingest_cli import ingest
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ app = typer.Typer(
 local = typer.Typer(help="The embedded models.", no_args_is_help=True)
 app.add_typer(local, name="local")
 app.command()(cost)
+app.command()(doctor)
 app.command()(ingest)
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="provider/model; default: LAS_MODEL")]

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
-import ssl
 import threading
-from collections.abc import AsyncGenerator
-from functools import lru_cache
-from urllib import request
+from collections.abc import AsyncGenerator, Mapping
+from contextvars import ContextVar
+from typing import Any
+from weakref import WeakSet
 
 import aiohttp
-import certifi
 from yarl import URL
+
+from las_langchain.transports.wire.proxies import proxy_for, said_of_proxy
+from las_langchain.transports.wire.trust import trusted
 
 IDLE = 30.0
 """Seconds that a connection is kept for the next request; servers close theirs after 60 or more."""
 _BUFFER = 2**17
 """Bytes of an answer that are read ahead."""
-_OF_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_OF_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_TRIES = 3
+"""Connections that are tried where kept ones turn out to be closed; some servers close what sends them too much."""
+_Kept = tuple[aiohttp.ClientSession, AsyncGenerator[None]]
+
+
+async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    """Send *body*, and wait for the head of the answer, whatever its status.
+
+    Servers close connections that were not used for a while, perhaps at the moment when one is used again. What was
+    sent on such a connection is sent once more on the next one.
+
+    Raises:
+        LASError: the environment names a proxy or authorities that cannot be used.
+        aiohttp.ClientError: there is no answer.
+    """
+    client, proxy = await CLIENTS.here(), proxy_for(address)
+    with said_of_proxy(proxy, address):
+        for left in reversed(range(_TRIES)):
+            try:
+                return await client.post(
+                    address,
+                    data=body,
+                    headers=headers,
+                    proxy=proxy,
+                    ssl=trusted() if address.scheme == "https" else True,
+                    # A redirected request would take the prompt along, and perhaps the key.
+                    allow_redirects=False,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError):
+                if not left or not _USED_BEFORE.get():
+                    raise
+    raise AssertionError("the last try returns or raises")
 
 
 class Clients:
@@ -30,7 +64,11 @@ class Clients:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._clients: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None]]] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, _Kept] = {}
+        self._inherited: list[dict[asyncio.AbstractEventLoop, _Kept]] = []
+        atexit.register(self._end)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
 
     async def here(self) -> aiohttp.ClientSession:
         """The client of the running loop."""
@@ -43,9 +81,10 @@ class Clients:
         # Loops that end in order close the generators that were begun on them; this one closes the client.
         closing = self._closing(loop, client)
         with self._lock:
-            for ended in [one for one in self._clients if one.is_closed()]:
-                del self._clients[ended]
+            ended = [self._clients.pop(one) for one in list(self._clients) if one.is_closed()]
             self._clients[loop] = (client, closing)
+        for kept in ended:
+            _abandon(*kept)
         await anext(closing)
         return client
 
@@ -55,46 +94,65 @@ class Clients:
         finally:
             with self._lock:
                 self._clients.pop(loop, None)
-            await client.close()
+            if not client.closed:
+                await client.close()
+
+    def _begin_anew(self) -> None:
+        """Have nothing of the parent's; its connections and loops stay as they are, for it goes on with them."""
+        self._lock = threading.Lock()
+        self._inherited.append(self._clients)
+        self._clients = {}
+        for kept in self._inherited[-1].values():
+            _abandon(*kept)
+
+    def _end(self) -> None:
+        """Leave to the operating system what its loop did not close."""
+        with self._lock:
+            idle = [self._clients.pop(loop) for loop in list(self._clients) if not loop.is_running()]
+        for kept in idle:
+            _abandon(*kept)
 
 
 CLIENTS = Clients()
 """Those of this process."""
 
 
+def _abandon(client: aiohttp.ClientSession, closing: AsyncGenerator[None]) -> None:
+    """Let go of *client* without its loop, which would be told of what it left open."""
+    client.detach()
+    # It ends at once, since nothing is left to close; RuntimeError: another thread was about to end it.
+    with contextlib.suppress(StopIteration, RuntimeError):
+        closing.aclose().__await__().__next__()
+
+
+_USED_BEFORE: ContextVar[bool] = ContextVar("las_used_before", default=False)
+"""Whether the connection of the last request had served another one before."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Keeps connections, and tells the new ones from the others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[Any] = WeakSet()
+
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
+        """A connection for a request, whose caller finds in ``_USED_BEFORE`` what kind it is."""
+        _USED_BEFORE.set(False)
+        connection = await super().connect(*arguments, **named)
+        _USED_BEFORE.set(connection.protocol in self._used)
+        self._used.add(connection.protocol)
+        return connection
+
+    def __del__(self, *_: Any) -> None:
+        """Close nothing: the connections may be the parent's, or their loop closed."""
+
+
 def _client() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE, ttl_dns_cache=60),
+        connector=_Connector(limit=0, keepalive_timeout=IDLE, ttl_dns_cache=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         # The transport waits by itself, and not for each read.
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         read_bufsize=_BUFFER,
     )
-
-
-def proxy_for(address: URL) -> URL | None:
-    """The proxy that the environment names for *address*."""
-    values = tuple(os.environ.get(name) or os.environ.get(name.upper()) for name in _OF_PROXIES)
-    return _proxy(address.scheme, address.host or "", values) if any(values) else None
-
-
-@lru_cache(maxsize=256)
-def _proxy(scheme: str, host: str, values: tuple[str | None, ...]) -> URL | None:
-    proxies = request.getproxies_environment()
-    named = proxies.get(scheme) or proxies.get("all")
-    return None if named is None or _is_bypassed(host, proxies) else URL(named)
-
-
-def _is_bypassed(host: str, proxies: dict[str, str]) -> bool:
-    # Python documents only the function that also asks the system.
-    return bool(request.proxy_bypass_environment(host, proxies))  # type: ignore[attr-defined]
-
-
-def trusted() -> ssl.SSLContext:
-    """Whom to trust: the authorities that the environment names, else those that browsers know."""
-    return _trusted(*(os.environ.get(name) or None for name in _OF_AUTHORITIES))
-
-
-@lru_cache(maxsize=8)
-def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=file if file or folder else certifi.where(), capath=folder)

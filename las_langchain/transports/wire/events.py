@@ -6,6 +6,8 @@ from las_langchain.errors import APIError
 
 LARGEST = 64_000_000
 """Bytes of one event; one with an image has a few millions."""
+_MARK = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark, which a stream may begin with."""
 
 
 class EventReader:
@@ -27,8 +29,8 @@ class EventReader:
         Raises:
             APIError: an event is too large.
         """
-        if self._fresh and data:
-            self._fresh, data = False, data.removeprefix(b"\xef\xbb\xbf")
+        if self._fresh:
+            data = self._without_mark(data)
         if b"\r" in data or self._after_return:
             data = self._with_line_feeds(data)
         if self._begun:
@@ -45,8 +47,18 @@ class EventReader:
     def end(self) -> list[bytes]:
         """The last event, if there is nothing behind it, as some servers leave it."""
         said = _data(b"".join(self._begun))
-        self._begun = []
+        self._begun, self._size = [], 0
         return [] if said is None else [said]
+
+    def _without_mark(self, data: bytes) -> bytes:
+        """What follows the mark; nothing as long as all that came may be a part of it."""
+        came = b"".join((*self._begun, data))
+        self._begun, self._size = [], 0
+        if len(came) < len(_MARK) and _MARK.startswith(came):
+            self._keep(came)
+            return b""
+        self._fresh = False
+        return came.removeprefix(_MARK)
 
     def _completes(self, data: bytes) -> bool:
         return b"\n\n" in data or (data.startswith(b"\n") and self._begun[-1].endswith(b"\n"))
@@ -73,5 +85,5 @@ def _data(event: bytes) -> bytes | None:
     """What *event* says; None: nothing."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
-    lines = [line for line in event.split(b"\n") if line.startswith(b"data:")]
+    lines = [line for line in event.split(b"\n") if line.startswith(b"data:") or line == b"data"]
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None

@@ -62,7 +62,9 @@ def translated(target: Target) -> Iterator[None]:
 
 
 def _on_the_way(error: Exception, target: Target) -> errors.LASError:
-    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        text = _untrusted(error, target)
+    elif isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         reason = str(getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error)
         text = f"{unreachable(target)}: {without_secrets(reason, target)[:_LONGEST_REASON]}"
     elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
@@ -74,6 +76,16 @@ def _on_the_way(error: Exception, target: Target) -> errors.LASError:
     else:
         text = broken(target)
     return errors.APIConnectionError(text, provider=target.provider)
+
+
+def _untrusted(error: aiohttp.ClientConnectorCertificateError, target: Target) -> str:
+    reason = getattr(error.certificate_error, "verify_message", None) or error.certificate_error
+    host = f"[{error.host}]" if ":" in error.host else error.host
+    return (
+        f"{title(target)} at https://{host}:{error.port} has no certificate that is trusted here: "
+        f"{without_secrets(str(reason), target)[:_LONGEST_REASON].rstrip('.')}; "
+        "SSL_CERT_FILE names the authorities to trust"
+    )
 
 
 def unreadable_answer(target: Target) -> errors.APIError:

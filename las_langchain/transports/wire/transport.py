@@ -16,7 +16,7 @@ from las_langchain.transports.clock import Clock
 from las_langchain.transports.wire.addresses import address, headers
 from las_langchain.transports.wire.answers import completion, embeddings, text_completion
 from las_langchain.transports.wire.chunks import DONE, ChunkReader
-from las_langchain.transports.wire.clients import CLIENTS, proxy_for, trusted
+from las_langchain.transports.wire.clients import post
 from las_langchain.transports.wire.events import EventReader
 from las_langchain.transports.wire.failures import LARGEST, refusal, translated
 from las_langchain.transports.wire.requests import chat_request, embedding_request, text_request
@@ -111,16 +111,7 @@ async def _said(response: aiohttp.ClientResponse, clock: Clock, chunks: ChunkRea
 
 
 async def _posted(target: Target, endpoint: str, request: bytes, body: Json) -> aiohttp.ClientResponse:
-    url, client = address(target, endpoint), await CLIENTS.here()
-    return await client.post(
-        url,
-        data=request,
-        headers=headers(target, body.get("extra_headers")),
-        proxy=proxy_for(url),
-        ssl=trusted() if url.scheme == "https" else True,
-        # A redirected request would take the prompt along, and perhaps the key.
-        allow_redirects=False,
-    )
+    return await post(address(target, endpoint), request, headers(target, body.get("extra_headers")))
 
 
 async def _check(response: aiohttp.ClientResponse, target: Target) -> None:
