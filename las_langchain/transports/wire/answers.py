@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from las_langchain.errors import APIError
-from las_langchain.prices import is_counted
 from las_langchain.providers import Target
 from las_langchain.transports.wire.failures import failed_inside, unreadable_answer
+from las_langchain.transports.wire.usage import counts, usage_of
 
 Json = dict[str, Any]
 
@@ -73,7 +73,7 @@ def embeddings(raw: bytes, target: Target, encoding: str | None) -> Json:
     for item in answer["data"]:
         item["embedding"] = _encoded(item.get("embedding"), encoding or "float")
     answer = {"object": "list", "model": target.model, **answer}
-    return {**answer, "usage": {k: v for k, v in (answer.get("usage") or {}).items() if k != "completion_tokens"}}
+    return {**answer, "usage": {k: v for k, v in counts(answer.get("usage")).items() if k != "completion_tokens"}}
 
 
 def _encoded(vector: Any, encoding: str) -> Any:
@@ -177,35 +177,6 @@ def finish_reason(told: Any, *, calls: bool) -> str | None:
     word = str(told).lower()
     finish = (_FINISHES[word] or word) if word in _FINISHES else "stop"
     return "tool_calls" if calls and finish == "stop" else finish
-
-
-def usage_of(answer: Json) -> Json | None:
-    """The usage that an answer or a chunk tells, wherever it does; None: it does not."""
-    usage = answer.get("usage") or (answer.get("x_groq") or {}).get("usage")
-    if not usage or not is_counted(usage):
-        return None
-    known = {name: value for name, value in usage.items() if value is not None}
-    for details, name, theirs in _DETAILS:
-        if known.get(theirs) and not (known.get(details) or {}).get(name):
-            known[details] = {**(known.get(details) or {}), name: known[theirs]}
-    if read := known.get("prompt_tokens_details"):
-        _name_twice(read)
-    return known
-
-
-# Where others than OpenAI tell some of the tokens.
-_DETAILS = (
-    ("prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens"),
-    ("completion_tokens_details", "reasoning_tokens", "reasoning_tokens"),
-)
-_WRITTEN = ("cache_creation_tokens", "cache_write_tokens")
-
-
-def _name_twice(read: Json) -> None:
-    """Give the tokens written to a cache both of their names, by which one or the other is looked for."""
-    written = next((read[name] for name in _WRITTEN if read.get(name)), None)
-    if written is not None:
-        read.update(dict.fromkeys(_WRITTEN, written))
 
 
 def _with_usage(answer: Json) -> Json:

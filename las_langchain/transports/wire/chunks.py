@@ -10,8 +10,9 @@ from typing import Any
 from las_langchain.errors import APIConnectionError, LASError
 from las_langchain.providers import Target
 from las_langchain.transports import Event
-from las_langchain.transports.wire.answers import decoded, finish_reason, usage_of, without_reasoning_alias
-from las_langchain.transports.wire.failures import failed_inside, unreadable_answer
+from las_langchain.transports.wire.answers import decoded, finish_reason, without_reasoning_alias
+from las_langchain.transports.wire.failures import SHAPELESS, failed_inside, unreadable_answer
+from las_langchain.transports.wire.usage import usage_of
 
 Json = dict[str, Any]
 DONE = b"[DONE]"
@@ -50,6 +51,8 @@ class ChunkReader:
                     read.append(event)
         except LASError as failure:
             return read, failure
+        except SHAPELESS:
+            return read, unreadable_answer(self._target)
         return read, None
 
     def read(self, data: bytes) -> Event | None:

@@ -28,6 +28,8 @@ from las_langchain.transports.wording import (
 
 Json = dict[str, Any]
 
+SHAPELESS = (AttributeError, KeyError, TypeError)
+"""What reading an answer raises that has texts and numbers where objects belong, or the other way round."""
 LARGEST = 1_000_000
 """Bytes of an error that are read; it may be a page, or a file."""
 _LONGEST_REASON = 500
@@ -86,6 +88,15 @@ def _untrusted(error: aiohttp.ClientConnectorCertificateError, target: Target) -
         f"{without_secrets(str(reason), target)[:_LONGEST_REASON].rstrip('.')}; "
         "SSL_CERT_FILE names the authorities to trust"
     )
+
+
+@contextlib.contextmanager
+def read_from(target: Target) -> Iterator[None]:
+    """Take what reading stumbles over for what it is: no answer of the form that was asked for."""
+    try:
+        yield
+    except SHAPELESS:
+        raise unreadable_answer(target) from None
 
 
 def unreadable_answer(target: Target) -> errors.APIError:

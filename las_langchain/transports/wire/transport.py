@@ -18,7 +18,7 @@ from las_langchain.transports.wire.answers import completion, embeddings, text_c
 from las_langchain.transports.wire.chunks import DONE, ChunkReader
 from las_langchain.transports.wire.clients import post
 from las_langchain.transports.wire.events import EventReader
-from las_langchain.transports.wire.failures import LARGEST, refusal, translated
+from las_langchain.transports.wire.failures import LARGEST, read_from, refusal, translated
 from las_langchain.transports.wire.requests import chat_request, embedding_request, text_request
 
 Json = dict[str, Any]
@@ -35,18 +35,23 @@ class WireTransport:
     async def acomplete(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         with translated(target):
-            return completion(await _answered(target, _CHAT, chat_request(target, body), body), target)
+            raw = await _answered(target, _CHAT, chat_request(target, body), body)
+            with read_from(target):
+                return completion(raw, target)
 
     async def acomplete_text(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         with translated(target):
-            return text_completion(await _answered(target, _TEXT, text_request(target, body), body), target)
+            raw = await _answered(target, _TEXT, text_request(target, body), body)
+            with read_from(target):
+                return text_completion(raw, target)
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         with translated(target):
             raw = await _answered(target, _EMBEDDINGS, embedding_request(target, body), body)
-            return embeddings(raw, target, body.get("encoding_format"))
+            with read_from(target):
+                return embeddings(raw, target, body.get("encoding_format"))
 
     def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
