@@ -2,7 +2,8 @@
 
 All write the same rows into SQLite files of their own, with the same tables and the same pragmas, by turns; processor
 time is that of this process, all its threads included. A single writer waits for every row; concurrent ones, as the
-calls of a server are, share a transaction. A reader of a budget is measured with the rows there.
+calls of a server are, share a transaction. A writer's rows go through a thread, those of a task are written by its
+loop. A reader of a budget is measured with the rows there.
 
     python benchmarks/ledger.py
 """
@@ -49,15 +50,15 @@ def one_writer(ledger: Ledger) -> None:
         ledger.write(record())
 
 
-def tasks(ledger: Ledger) -> None:
+def tasks(ledger: Ledger, writers: int) -> None:
     """Write rows from the tasks of one event loop."""
 
     async def run() -> None:
         async def write() -> None:
-            for _ in range(ROWS // WRITERS):
+            for _ in range(ROWS // writers):
                 await ledger.aadd(record())
 
-        await asyncio.gather(*(write() for _ in range(WRITERS)))
+        await asyncio.gather(*(write() for _ in range(writers)))
 
     asyncio.run(run())
 
@@ -146,7 +147,8 @@ def main() -> int:
             contestants: dict[str, Write] = {
                 "sqlite3 alone": partial(bare, connection, row),
                 "1 writer": partial(one_writer, ledger),
-                f"{WRITERS} tasks": partial(tasks, ledger),
+                "1 task": partial(tasks, ledger, 1),
+                f"{WRITERS} tasks": partial(tasks, ledger, WRITERS),
                 f"{WRITERS} threads": partial(threads, ledger),
                 "nobody waits": partial(nobody_waits, ledger),
             }

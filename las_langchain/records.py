@@ -65,6 +65,11 @@ class Tokens:
         )
 
 
+def _unique() -> str:
+    # It begins with the time, so that a database finds the place of the newest where it put the last.
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big").hex() + os.urandom(10).hex()
+
+
 @dataclass(slots=True)
 class CallRecord:
     """One call, from its begin to what became of it; complete once :attr:`status` is no longer ``running``.
@@ -99,7 +104,7 @@ class CallRecord:
     model: str
     stream: bool = False
     caller: Caller = field(default_factory=current_caller)
-    id: str = field(default_factory=lambda: os.urandom(16).hex())
+    id: str = field(default_factory=_unique)
     api_base: str | None = None
     transport: str | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from dataclasses import replace
@@ -100,8 +99,7 @@ class Setup:
             self.ledger.add(record)
             return
         try:
-            async with asyncio.timeout(LEDGER_PATIENCE):
-                await self.ledger.aadd(record)
+            await self.ledger.aadd(record, patience=LEDGER_PATIENCE)
         except LASError:
             logger.debug("The ledger has logged a row that it could not take", exc_info=True)
         except TimeoutError:

@@ -1,15 +1,17 @@
 """Records for the ledger, and a program that writes them, so that tests can start, kill and fork it.
 
-    python -m tests.ledger_process <address> count <number>    write so many, one after the other
-    python -m tests.ledger_process <address> forever           write from eight threads until killed
-    python -m tests.ledger_process <address> fork              write, fork while threads write, write in both
-    python -m tests.ledger_process <address> limit             write where files may not grow, then where they may
+    python -m tests.ledger_process <address> count <number> <how>    write so many, one after the other
+    python -m tests.ledger_process <address> forever <how>           write from eight threads until killed
+    python -m tests.ledger_process <address> fork <how>              write, fork while threads write, write in both
+    python -m tests.ledger_process <address> limit <how>             write where files may not grow, then where they may
 
+They write in threads (``write``), or on an event loop in each of these (``aadd``).
 Each prints the id of a record on a line of its own once the ledger has acknowledged it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import signal
@@ -56,67 +58,85 @@ def record(key_id: str | None = None, chain: str | None = None, **fields: Any) -
     return CallRecord(**{**given, "caller": Caller(key_id=key_id, chain=chain), **fields})
 
 
-def write(ledger: Ledger, key_id: str | None = None) -> None:
-    """Write a record, then say so, in one piece even where several processes share the output."""
-    written = record(key_id)
-    ledger.write(written)
-    os.write(1, f"{written.id}\n".encode())
+def written(ledger: Ledger, key_id: str | None, goes_on: Callable[[], bool]) -> None:
+    """Write records with ``write``, each followed by its id in one piece even where several processes print."""
+    while goes_on():
+        added = record(key_id)
+        ledger.write(added)
+        os.write(1, f"{added.id}\n".encode())
 
 
-def count(ledger: Ledger, number: str) -> None:
-    for _ in range(int(number)):
-        write(ledger)
+def awaited(ledger: Ledger, key_id: str | None, goes_on: Callable[[], bool]) -> None:
+    """The same with ``aadd``, on an event loop."""
+
+    async def run() -> None:
+        while goes_on():
+            added = record(key_id)
+            await ledger.aadd(added)
+            os.write(1, f"{added.id}\n".encode())
+
+    asyncio.run(run())
 
 
-def forever(ledger: Ledger) -> None:
-    _in_threads(ledger, lambda: True)
+Write = Callable[[Ledger, str | None, Callable[[], bool]], None]
+HOW: dict[str, Write] = {"write": written, "aadd": awaited}
 
 
-def fork(ledger: Ledger) -> None:
-    write(ledger)
-    waiting = [CHILDREN]
-    writing = threading.Thread(target=_in_threads, args=[ledger, lambda: bool(waiting[0])])
+def times(number: int) -> Callable[[], bool]:
+    """True so often, then False."""
+    left = iter(range(number))
+    return lambda: next(left, None) is not None
+
+
+def count(ledger: Ledger, number: str, how: str = "write") -> None:
+    HOW[how](ledger, None, times(int(number)))
+
+
+def forever(ledger: Ledger, how: str = "write") -> None:
+    _in_threads(ledger, HOW[how], lambda: True)
+
+
+def fork(ledger: Ledger, how: str = "write") -> None:
+    write, waiting = HOW[how], [CHILDREN]
+    write(ledger, None, times(1))
+    writing = threading.Thread(target=_in_threads, args=[ledger, write, lambda: bool(waiting[0])])
     writing.start()
-    children = [_child(ledger) for _ in range(CHILDREN)]
+    children = [_child(ledger, write) for _ in range(CHILDREN)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     waiting[0] = 0
     writing.join()
-    write(ledger)
+    write(ledger, None, times(1))
     sys.exit(max(codes))
 
 
-def limit(ledger: Ledger) -> None:
-    write(ledger)
+def limit(ledger: Ledger, how: str = "write") -> None:
+    write = HOW[how]
+    write(ledger, None, times(2))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{ledger.where}-wal").stat().st_size + 1, hard))
     try:
-        write(ledger)
+        write(ledger, None, times(1))
     except LASError as error:
         print(f"refused: {error}", flush=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    write(ledger)
+    write(ledger, None, times(2))
 
 
-def _in_threads(ledger: Ledger, goes_on: Callable[[], bool]) -> None:
-    def run() -> None:
-        while goes_on():
-            write(ledger)
-
-    threads = [threading.Thread(target=run) for _ in range(THREADS)]
+def _in_threads(ledger: Ledger, write: Write, goes_on: Callable[[], bool]) -> None:
+    threads = [threading.Thread(target=write, args=[ledger, None, goes_on]) for _ in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def _child(ledger: Ledger) -> int:
+def _child(ledger: Ledger, write: Write) -> int:
     child = os.fork()
     if child:
         return child
     # A child must never return into its parent's code.
     try:
-        for _ in range(ROWS):
-            write(ledger, "child")
+        write(ledger, "child", times(ROWS))
         assert "postgresql" in ledger.where or _holds_a_lock(ledger.where), "the child writes without a lock"
         ledger.close()
         os._exit(0)

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from las_langchain.errors import ConfigurationError
-from las_langchain.usage.engine import BEGIN, begin, file_of, open_engine, shown, url_of
+from las_langchain.usage.engine import BEGIN, Identity, begin, file_of, identity_of, open_engine, shown, url_of
 from las_langchain.usage.gate import Gate
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Database:
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._kept: list[PoolProxiedConnection] = []
-        self._identity: tuple[int, int] | None = None
+        self._identity: Identity | None = None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What *work* makes of a connection.
@@ -143,11 +143,11 @@ class Database:
 
     def _opened(self) -> Engine:
         with self._opening:
-            if self._engine is not None and self._identity != _identity(self._file):
+            if self._engine is not None and self._identity != identity_of(self._file):
                 self.close()  # What is written to a file that was deleted or replaced would be gone.
             if self._engine is None:
                 self._engine = open_engine(self._url, self._prepare)
-                self._identity = _identity(self._file)
+                self._identity = identity_of(self._file)
             return self._engine
 
     def _repeated(self, attempt: Callable[[bool], T], patience: float) -> T:
@@ -170,17 +170,6 @@ class Database:
             reason = reason.replace(str(secret), "***") if secret else reason
         remedy = "LAS_DATABASE_URL" if self._file is None else "its file, its folder (LAS_DATA_DIR) and the disk"
         return ConfigurationError(f"{self._name} cannot be used; check {remedy}", detail=f"{self.where}: {reason}")
-
-
-def _identity(file: Path | None) -> tuple[int, int] | None:
-    """What tells *file* from another of the same name; None: there is none."""
-    if file is None:
-        return None
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino)
 
 
 def _patience(error: DBAPIError | sqlite3.Error, for_server: float) -> float:

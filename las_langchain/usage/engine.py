@@ -15,6 +15,8 @@ from sqlalchemy.exc import ArgumentError
 from las_langchain.errors import ConfigurationError
 from las_langchain.usage.tables import VERSION, create_tables, version_of
 
+Identity = tuple[int, int]
+"""A file's device and number."""
 BEGIN = "BEGIN IMMEDIATE"
 """What begins a transaction that writes to SQLite."""
 BUSY_SECONDS = 10
@@ -72,6 +74,17 @@ def shown(url: URL) -> str:
 def file_of(url: URL) -> Path | None:
     """The file of a SQLite database."""
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def identity_of(file: Path | None) -> Identity | None:
+    """What tells *file* from another of the same name; None: there is none."""
+    if file is None:
+        return None
+    try:
+        found = os.stat(file)  # noqa: PTH116 - in a third of the time
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def open_engine(url: URL, prepare: Callable[[Engine], None] | None = None) -> Engine:

@@ -10,6 +10,7 @@ import weakref
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,7 @@ from las_langchain.records import CallRecord
 from las_langchain.settings import LASSettings, nearest
 from las_langchain.usage.gate import Gate
 from las_langchain.usage.rows import GROUPS, Group, Row, UsageRow, row_of
+from las_langchain.usage.waiting import Waiting
 from las_langchain.usage.writer import Writer
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Ledger:
         self._opening = threading.Lock()
         self._writer: Writer | None = None
         self._opened: Store | None = None
+        self._gathered: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
         _LEDGERS.watch(self)
 
     @classmethod
@@ -93,28 +96,29 @@ class Ledger:
         """
         row = row_of(record)
         with self._lock:
-            if self._writer is None:
-                self._writer = Writer(self._insert)
-            return self._writer.put(row)
+            return self._put(row)
 
-    async def aadd(self, record: CallRecord) -> None:
-        """Write *record*, without holding up the event loop; cancelling it does not undo it.
+    async def aadd(self, record: CallRecord, *, patience: float | None = None) -> None:
+        """Write *record*, as it is now, without holding up the event loop; cancelling it does not undo it.
+
+        Args:
+            record: of the call.
+            patience: seconds to wait for it, nearly; None: for as long as it takes.
 
         Raises:
             LASError: as the future of :meth:`add`.
+            TimeoutError: it is not written yet, and will be.
         """
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def tell(_: Future[None]) -> None:
-            # Nobody waits any more if the loop is closed.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_end, done)
-
-        written = self.add(record)
-        written.add_done_callback(tell)
-        await done
-        written.result()
+        waiting = Waiting(row_of(record), loop.create_future(), patience)
+        with self._lock:
+            together = self._gathered.get(loop)
+            if together is None:
+                self._gathered[loop] = [waiting]
+                loop.call_soon(self._write_gathered, loop)
+            else:
+                together.append(waiting)
+        await waiting.done
 
     def write(self, record: CallRecord) -> None:
         """Write *record*.
@@ -194,6 +198,9 @@ class Ledger:
     def close(self) -> None:
         """Write what is queued, for five seconds at most, and close the database; the next use opens it again."""
         with self._lock:
+            gathered, self._gathered = self._gathered, {}
+            for loop, together in gathered.items():
+                self._hand_over(loop, together)
             writer, self._writer = self._writer, None
         if writer is not None:
             writer.stop(CLOSING_PATIENCE)
@@ -205,6 +212,47 @@ class Ledger:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _write_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write what came in this turn of *loop*: here if that takes no waiting, else in the thread."""
+        with self._lock:
+            together = self._gathered.pop(loop, [])
+        written = False
+        try:
+            written = self._written_at_once([waiting.row for waiting in together])
+        finally:
+            if written:
+                for waiting in together:
+                    waiting.tell(None)
+            else:
+                with self._lock:
+                    self._hand_over(loop, together)
+                for waiting in together:
+                    waiting.limit(loop)
+
+    def _written_at_once(self, rows: list[Row]) -> bool:
+        # What the thread has is written first, with what came meanwhile: it may be waiting for the lock of another
+        # process, or at a checkpoint, which is complete only if nothing is written beside it.
+        if not rows or self._opened is None or (self._writer is not None and self._writer.busy):
+            return False
+        return self._opened.insert_at_once(rows)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, together: list[Waiting]) -> None:
+        """Queue what was gathered in *loop* for the thread; to be called with the lock."""
+
+        def tell(waiting: Waiting, written: Future[None]) -> None:
+            # Nobody waits any more if the loop is closed.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(waiting.tell, written.exception())
+
+        for waiting in together:
+            self._put(waiting.row).add_done_callback(partial(tell, waiting))
+
+    def _put(self, row: Row) -> Future[None]:
+        """Queue *row* for the thread; to be called with the lock."""
+        if self._writer is None:
+            self._writer = Writer(self._insert)
+        return self._writer.put(row)
 
     def _insert(self, rows: list[Row]) -> None:
         self._store().insert(rows)
@@ -224,6 +272,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._writer = self._opened = None
+        self._gathered = {}
 
     def _pause(self) -> None:
         """Close every connection and open none until :meth:`_resume`, for the time of a fork.
@@ -237,11 +286,6 @@ class Ledger:
 
     def _resume(self) -> None:
         self._gate.open()
-
-
-def _end(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
 
 
 class _Ledgers:

@@ -93,8 +93,8 @@ def dollars(amount: float) -> str:
 
 def stored_text(value: str | None) -> str | None:
     """*value* as every database takes it: no zeros, no halves of characters, short enough for an index."""
-    if value is None:
-        return None
+    if value is None or (type(value) is str and len(value) <= _LONGEST_TEXT and value.isascii() and "\0" not in value):
+        return value
     text = str(value)[:_LONGEST_TEXT].replace("\0", "")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 

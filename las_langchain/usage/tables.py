@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -106,6 +107,7 @@ SCHEMA_VERSION = Table("schema_version", METADATA, Column("version", Integer, nu
 
 
 _INSERT = CALLS.insert()
+_VALUES = itemgetter(*(column.name for column in CALLS.columns))
 
 
 def version_of(connection: Connection) -> int | None:
@@ -154,19 +156,25 @@ def insert_calls(connection: Connection, rows: list[Row], again: bool) -> None:
 
 def insert_into_sqlite(driver: sqlite3.Connection, rows: list[Row]) -> None:
     """The same, of rows that are not there, in a SQLite file; values are written as SQLAlchemy would."""
-    texts = ({**row, "started": row["started"].replace(tzinfo=None).isoformat(" ", "microseconds")} for row in rows)
     calls, spending = _sqlite()
-    driver.executemany(calls, texts)
+    driver.executemany(calls, [_VALUES(row | {"started": _sqlite_moment(row["started"])}) for row in rows])
     if spent := _spent(rows):
-        driver.executemany(spending, ({**row, "day": row["day"].isoformat()} for row in spent))
+        driver.executemany(spending, [(row["day"].isoformat(), row["key_id"], row["cost_usd"]) for row in spent])
+
+
+def _sqlite_moment(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 @cache
 def _sqlite() -> tuple[str, str]:
-    """SQLite's statements that insert calls, and that add to what is spent."""
-    named = sqlite.dialect(paramstyle="named")
+    """SQLite's statements that insert calls, and that add to what is spent; values are in the order of the columns."""
+    by_position = sqlite.dialect(paramstyle="qmark")
     columns = [column.name for column in SPENDING.columns]
-    return str(_INSERT.compile(dialect=named)), str(_upsert("sqlite").compile(dialect=named, column_keys=columns))
+    return (
+        str(_INSERT.compile(dialect=by_position)),
+        str(_upsert("sqlite").compile(dialect=by_position, column_keys=columns)),
+    )
 
 
 def _unknown(connection: Connection, rows: list[Row]) -> list[Row]:

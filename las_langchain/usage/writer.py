@@ -41,7 +41,13 @@ class Writer:
         self._queue: queue.SimpleQueue[Written | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._batch: list[Written] = []
+        self._writing = False
         self._stopped = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are rows that are not written yet."""
+        return self._writing or not self._queue.empty()
 
     def put(self, row: Row) -> Future[None]:
         """Queue *row*; not thread-safe, and not to be called after :meth:`stop`."""
@@ -89,12 +95,15 @@ class Writer:
         try:
             while not self._stopped:
                 first = self._queue.get()
+                self._writing = True
                 self._stopped = first is None
                 self._batch = ([first] if first else []) + self._queued()
                 if self._batch:
                     self._write(self._batch)
                     self._batch = []
+                self._writing = False
         finally:
+            self._writing = False
             if not self._stopped:
                 self._start()  # A fault ends this thread, and says so; another goes on.
 
@@ -120,6 +129,7 @@ class Writer:
         except LASError as caught:
             error = caught
         finally:
+            self._writing = False  # Before anybody is told, who may have another row.
             for item in batch:
                 _settle(item, error)
 

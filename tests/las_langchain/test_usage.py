@@ -32,7 +32,7 @@ from las_langchain.usage.gate import Gate
 from las_langchain.usage.rows import row_of
 from las_langchain.usage.tables import insert_calls, insert_into_sqlite
 from tests import ledger_process
-from tests.ledger_process import ROOT, record, writing
+from tests.ledger_process import HOW, ROOT, record, writing
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -212,8 +212,9 @@ def test_what_is_queued_together_is_committed_together(postgres: Postgres) -> No
     assert transactions < 200
 
 
-def test_two_processes(database_url: str) -> None:
-    with writing(database_url, "count", "1000") as one, writing(database_url, "count", "1000") as other:
+@pytest.mark.parametrize("how", HOW)
+def test_two_processes(database_url: str, how: str) -> None:
+    with writing(database_url, "count", "1000", how) as one, writing(database_url, "count", "1000", how) as other:
         outputs = [process.communicate(timeout=120) for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), outputs
     acknowledged = {line for out, _ in outputs for line in out.split()}
@@ -245,9 +246,10 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert ledger.totals().calls == 51
 
 
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("lines", [1, 50, 333])
-def test_a_killed_process_loses_nothing_that_was_acknowledged(database_url: str, lines: int) -> None:
-    with writing(database_url, "forever") as process:
+def test_a_killed_process_loses_nothing_that_was_acknowledged(database_url: str, lines: int, how: str) -> None:
+    with writing(database_url, "forever", how) as process:
         assert process.stdout is not None
         read = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
@@ -260,8 +262,9 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(database_url: str,
         assert ledger.spent(None, date.min) == ledger.totals().cost_usd == 0.25 * ledger.totals().calls
 
 
-def test_forking_while_threads_write(database_url: str) -> None:
-    with writing(database_url, "fork") as process:
+@pytest.mark.parametrize("how", HOW)
+def test_forking_while_threads_write(database_url: str, how: str) -> None:
+    with writing(database_url, "fork", how) as process:
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     acknowledged = output.split()

@@ -25,7 +25,7 @@ from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.settings import load_settings
 from las_langchain.usage import Ledger
 from las_langchain.usage.writer import LONGEST_QUEUE, Writer
-from tests.ledger_process import ROOT, record, writing
+from tests.ledger_process import HOW, ROOT, record, writing
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -179,7 +179,7 @@ def test_a_folder_that_may_not_be_written_to() -> None:
 import os, pathlib, sys
 from las_langchain.errors import ConfigurationError
 from las_langchain.usage import Ledger
-from tests.ledger_process import ROOT, record, writing
+from tests.ledger_process import HOW, ROOT, record, writing
 
 warm = Ledger(pathlib.Path(sys.argv[1], "usage.sqlite3"))
 warm.write(record())
@@ -235,16 +235,17 @@ def test_a_damaged_file(file: Path) -> None:
             ledger.report("model")
 
 
-def test_a_full_disk(file: Path) -> None:
-    with writing(f"sqlite:///{file}", "limit") as process:
+@pytest.mark.parametrize("how", HOW)
+def test_a_full_disk(file: Path, how: str) -> None:
+    with writing(f"sqlite:///{file}", "limit", how) as process:
         output, errors = process.communicate(timeout=60)
-    first, refusal, last = output.splitlines()
+    first, second, refusal, third, last = output.splitlines()
     assert refusal.startswith("refused: The ledger cannot be used; check its file, its folder (LAS_DATA_DIR) and the")
     lost = json.loads(errors)
     with Ledger(file) as ledger:
-        assert [row["id"] for row in ledger.calls()] == [last, first]
-        assert lost["id"] not in (first, last)
-        assert ledger.spent(None, date.min) == 0.5
+        assert [row["id"] for row in ledger.calls()] == [last, third, second, first]
+        assert lost["id"] not in output
+        assert ledger.spent(None, date.min) == 1.0
 
 
 def test_a_folder_that_is_deleted_under_way(file: Path) -> None:
