@@ -42,8 +42,7 @@ class LiteLLMTransport:
     async def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
-        with translated(target, body):
-            clock = Clock(target)
+        with translated(target, body), Clock(target) as clock:
             async with clock.patience():
                 stream = await litellm.acompletion(**chat_arguments(target, body), stream=True)
             hand_over(stream.logging_obj)
