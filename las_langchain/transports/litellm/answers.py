@@ -78,11 +78,14 @@ def _plain(chunk: Any) -> Json | None:
     if type(chunk) is not ModelResponseStream or len(chunk.choices) != 1:
         return None
     choice = chunk.choices[0]
-    # All of a choice is further to a class without fields.
-    if type(choice) is not StreamingChoices or choice.__dict__ or type(choice.delta) is not Delta:
+    # To litellm's class, which has no fields, all that is in a choice is extra.
+    if type(choice) is not StreamingChoices or choice.__dict__:
         return None
-    kept = _set(choice.delta)
-    parts: Json = {**choice.__pydantic_extra__, "delta": None}
+    parts: Json = dict(choice.__pydantic_extra__)
+    delta, parts["delta"] = parts.get("delta"), None
+    if type(delta) is not Delta:
+        return None
+    kept = _set(delta)
     told: Json = {**_set(chunk), "choices": None}
     if not (_TEXTS.issuperset(map(type, kept.values())) and _is_flat(parts) and _is_flat(told)):
         return None
