@@ -7,10 +7,14 @@ import struct
 from typing import Any
 
 import litellm
+from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
 from las_langchain import errors
 
 Json = dict[str, Any]
+
+_TEXTS = frozenset({str})
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def clean_completion(response: Json) -> Json:
@@ -52,6 +56,53 @@ def _check_choice(own: Json) -> None:
     if error := own.get("error"):
         status = error["code"] if isinstance(error.get("code"), int) else 502
         raise litellm.APIError(status, str(error.get("message")), "", "")
+
+
+def chunk_of(chunk: Any, model: str | None = None) -> Json:
+    """litellm's *chunk* as :func:`clean_chunk` makes it of its dump; nearly all need no dump for it.
+
+    Args:
+        chunk: litellm's.
+        model: which model the provider says it is; None: litellm's word on it.
+    """
+    told = _plain(chunk)
+    if told is None:
+        return clean_chunk(chunk.model_dump(), model)
+    if model:
+        told["model"] = model
+    return told
+
+
+def _plain(chunk: Any) -> Json | None:
+    """The same of a *chunk* with one choice and nothing in it but words; None: it is none."""
+    if type(chunk) is not ModelResponseStream or len(chunk.choices) != 1:
+        return None
+    choice = chunk.choices[0]
+    # To litellm's class, which has no fields, all that is in a choice is extra.
+    if type(choice) is not StreamingChoices or choice.__dict__:
+        return None
+    parts: Json = dict(choice.__pydantic_extra__)
+    delta, parts["delta"] = parts.get("delta"), None
+    if type(delta) is not Delta:
+        return None
+    kept = _set(delta)
+    told: Json = {**_set(chunk), "choices": None}
+    if not (_TEXTS.issuperset(map(type, kept.values())) and _is_flat(parts) and _is_flat(told)):
+        return None
+    if "reasoning_content" in kept:
+        kept.pop("reasoning", None)
+    parts["delta"] = {"content": "", **kept} if "role" in kept else kept
+    told["choices"] = [parts]
+    return told
+
+
+def _set(model: Any) -> Json:
+    """What *model* has that is not None, which is the default of each of its fields."""
+    return {key: value for key, value in (model.__dict__ | model.__pydantic_extra__).items() if value is not None}
+
+
+def _is_flat(fields: Json) -> bool:
+    return _SCALARS.issuperset(map(type, fields.values()))
 
 
 def clean_chunk(chunk: Json, model: str | None = None) -> Json:

@@ -59,8 +59,9 @@ async def stream_speech(target: Target, body: Json) -> AsyncGenerator[str | byte
         yield answer.content
         return
     _check_speech(target, body)
-    clock, fields = Clock(target), {name: value for name, value in body.items() if value is not None}
+    fields = {name: value for name, value in body.items() if value is not None}
     async with contextlib.AsyncExitStack() as stack:
+        clock = stack.enter_context(Clock(target))
         async with clock.patience():
             sending = openai_client(target).audio.speech.with_streaming_response.create(
                 model=target.model, extra_headers=dict(target.headers), **fields
@@ -90,21 +91,21 @@ async def stream_transcription(target: Target, body: Json) -> AsyncGenerator[Jso
     refuse_unknown(body, TRANSCRIPTION_FIELDS, target)
     if target.provider != "openai":
         raise BadRequestError(f"stream: {target.id} sends its words only when it has heard all", param="stream")
-    clock = Clock(target)
-    async with clock.patience():
-        stream = await openai_client(target).audio.transcriptions.create(**_given(target, body), stream=True)
     kind = None
-    async with stream:
-        events = aiter(stream)
-        while True:
-            async with clock.patience():
-                event = await anext(events, None)
-            if event is None:
-                break
-            kind = event.type
-            with clock.stopped():
-                yield event.model_dump(exclude_unset=True)
-            clock.hear()
+    with Clock(target) as clock:
+        async with clock.patience():
+            stream = await openai_client(target).audio.transcriptions.create(**_given(target, body), stream=True)
+        async with stream:
+            events = aiter(stream)
+            while True:
+                async with clock.patience():
+                    event = await anext(events, None)
+                if event is None:
+                    break
+                kind = event.type
+                with clock.stopped():
+                    yield event.model_dump(exclude_unset=True)
+                clock.hear()
     if kind != "transcript.text.done":
         raise APIConnectionError("The stream ended before the answer was whole")
 

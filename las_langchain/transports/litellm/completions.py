@@ -40,24 +40,25 @@ async def complete_text(target: Target, body: Json) -> Json:
 
 async def stream_text(target: Target, body: Json) -> AsyncGenerator[Json]:
     """Answer a completion request in chunks, the usage in a last one without choices; failures as above."""
-    clock, client, finishes = Clock(target), _Client(target), dict[int, Any]()
-    stream = await litellm.atext_completion(**_arguments(target, body), client=client, stream=True)
-    try:
-        while True:
-            async with clock.patience():
-                chunk = await anext(stream, None)
-            for said in client.taken():
-                for choice in said["choices"]:
-                    finishes[choice["index"]] = choice["finish_reason"] or finishes.get(choice["index"])
-                with clock.stopped():
-                    yield said
-                clock.heard(said)
-            if chunk is None:
-                break
-        if not finishes or not all(finishes.values()):
-            raise errors.APIConnectionError("The stream ended before the answer was whole")
-    finally:
-        await client.close()
+    client, finishes = _Client(target), dict[int, Any]()
+    with Clock(target) as clock:
+        stream = await litellm.atext_completion(**_arguments(target, body), client=client, stream=True)
+        try:
+            while True:
+                async with clock.patience():
+                    chunk = await anext(stream, None)
+                for said in client.taken():
+                    for choice in said["choices"]:
+                        finishes[choice["index"]] = choice["finish_reason"] or finishes.get(choice["index"])
+                    with clock.stopped():
+                        yield said
+                    clock.heard(said)
+                if chunk is None:
+                    break
+            if not finishes or not all(finishes.values()):
+                raise errors.APIConnectionError("The stream ended before the answer was whole")
+        finally:
+            await client.close()
 
 
 def _arguments(target: Target, body: Json) -> Json:

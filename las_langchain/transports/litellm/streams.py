@@ -13,6 +13,7 @@ Json = dict[str, Any]
 
 # Keys of a delta that litellm's wrapper does not pass on.
 _LOST = ("refusal", "images", "role")
+_NOTHING: Json = {}
 
 
 class Tap:
@@ -54,25 +55,27 @@ class Tap:
                 self._upstream = self._watched(await self._open(client=litellm.module_level_aclient))
             self._chunks = aiter(self._upstream)
         chunk = await anext(self._chunks)
-        if getattr(chunk, "id", None):
-            # Ollama's have none, so litellm gives each another.
-            self._id = chunk.id = self._id or chunk.id
+        said = getattr(chunk, "id", None)
+        if said and said != self._id:
+            if self._id is None:
+                self._id = said
+            else:
+                # Ollama's have none, so litellm gives each another.
+                chunk.id = self._id
         if self._whole_calls:
             self._number(chunk)
         self.model = getattr(chunk, "model", None) or self.model
-        self._lost += _lost(chunk)
-        self._note_finishes(chunk)
+        for choice in getattr(chunk, "choices", None) or ():
+            index = getattr(choice, "index", 0) or 0
+            self._finishes[index] = getattr(choice, "finish_reason", None) or self._finishes.get(index)
+            if (lost := _lost(choice, index)) is not None:
+                self._lost.append(lost)
         return chunk
 
     @property
     def unfinished(self) -> bool:
         """Whether one of several answers has begun and not ended."""
         return len(self._finishes) > 1 and not all(self._finishes.values())
-
-    def _note_finishes(self, chunk: Any) -> None:
-        for choice in getattr(chunk, "choices", None) or ():
-            index = getattr(choice, "index", 0) or 0
-            self._finishes[index] = getattr(choice, "finish_reason", None) or self._finishes.get(index)
 
     def _watched(self, upstream: Any) -> Any:
         """*upstream*, whose own word on its end is noted: litellm makes up a "stop" for every chunk of Gemini's."""
@@ -135,17 +138,17 @@ def _without(choice: Json, passed: set[tuple[int, str]]) -> Json:
     return {**choice, "delta": delta}
 
 
-def _lost(chunk: Any) -> list[Json]:
-    """The parts of a provider's *chunk* that litellm's wrapper drops; only OpenAI's own kind of chunk has them."""
-    found = []
-    for choice in getattr(chunk, "choices", None) or ():
-        delta, index = getattr(choice, "delta", None), getattr(choice, "index", 0) or 0
-        keys = _LOST if index else _LOST[:2]
-        lost = {key: _plain(value) for key in keys if (value := getattr(delta, key, None))}
-        if lost:
-            likely = getattr(choice, "logprobs", None) if "refusal" in lost else None
-            found.append({"index": index, "delta": lost, **({"logprobs": _plain(likely)} if likely else {})})
-    return found
+def _lost(choice: Any, index: int) -> Json | None:
+    """The parts of a provider's *choice* that litellm's wrapper drops; only OpenAI's own kind of chunk has them."""
+    delta = getattr(choice, "delta", None)
+    # What a model lacks is dear to ask it for.
+    own, further = getattr(delta, "__dict__", _NOTHING), getattr(delta, "__pydantic_extra__", None) or _NOTHING
+    keys = _LOST if index else _LOST[:2]
+    lost = {key: _plain(value) for key in keys if (value := own.get(key) or further.get(key))}
+    if not lost:
+        return None
+    likely = getattr(choice, "logprobs", None) if "refusal" in lost else None
+    return {"index": index, "delta": lost, **({"logprobs": _plain(likely)} if likely else {})}
 
 
 def _plain(value: Any) -> Any:

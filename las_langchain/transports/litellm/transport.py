@@ -13,7 +13,7 @@ from las_langchain import errors
 from las_langchain.providers import Target
 from las_langchain.transports import Event, SpeechAnswer
 from las_langchain.transports.clock import Clock
-from las_langchain.transports.litellm.answers import clean_chunk, clean_completion, clean_embeddings
+from las_langchain.transports.litellm.answers import chunk_of, clean_completion, clean_embeddings
 from las_langchain.transports.litellm.audio import speak, stream_speech, stream_transcription, transcribe
 from las_langchain.transports.litellm.callbacks import Callbacks
 from las_langchain.transports.litellm.completions import complete_text, stream_text
@@ -42,8 +42,7 @@ class LiteLLMTransport:
     async def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
         self._callbacks.settle()
-        with translated(target, body):
-            clock = Clock(target)
+        with translated(target, body), Clock(target) as clock:
             async with clock.patience():
                 stream = await litellm.acompletion(**chat_arguments(target, body), stream=True)
             hand_over(stream.logging_obj)
@@ -53,9 +52,7 @@ class LiteLLMTransport:
                 while True:
                     async with clock.patience():
                         chunk = await anext(stream, None)
-                    cleaned = (
-                        {**cleaned, "choices": []} if chunk is None else clean_chunk(chunk.model_dump(), tap.model)
-                    )
+                    cleaned = {**cleaned, "choices": []} if chunk is None else chunk_of(chunk, tap.model)
                     if chunk is None or any(choice.get("finish_reason") for choice in cleaned["choices"]):
                         _check_whole(stream, tap, at_end=chunk is None)
                     for said in (*tap.take(cleaned), order.restore(cleaned), *tap.ends(cleaned)):

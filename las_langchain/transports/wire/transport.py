@@ -74,9 +74,9 @@ async def _answered(target: Target, endpoint: str, request: bytes, body: Json) -
 
 
 async def _streamed(target: Target, endpoint: str, body: Json) -> AsyncGenerator[list[Event]]:
-    with translated(target):
+    with translated(target), Clock(target) as clock:
         request = _REQUESTS[endpoint](target, body, stream=True)
-        clock, chunks = Clock(target), ChunkReader(target, text=endpoint == _TEXT)
+        chunks = ChunkReader(target, text=endpoint == _TEXT)
         async with clock.patience():
             response = await _posted(target, endpoint, request, body)
         try:
