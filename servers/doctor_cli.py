@@ -94,10 +94,11 @@ def _ways(found: Diagnosis) -> Table:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for title in ("calls to", "model", "transport", "because", "key", "address"):
-        table.add_column(title, overflow="fold")
+    for title in ("calls to", "transport", "because", "key", "address"):
+        table.add_column(title, overflow="fold", no_wrap=title == "transport")
     for way in found.ways:
-        cells = (way.name, way.model, way.transport or "none", way.why, way.key, way.address)
+        name = way.name if way.kind == "provider" else f"{way.name}: {way.model}"
+        cells = (name, way.transport or "none", way.why, way.key, way.address)
         table.add_row(*map(_printable, cells))
     return table
 

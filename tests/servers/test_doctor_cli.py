@@ -200,8 +200,9 @@ def test_for_people(tmp_path: Path) -> None:
     assert result.returncode == 0
     lines = [line.strip() for line in result.stdout.splitlines()]
     assert lines[0].startswith("Versions")
-    assert any(line.split()[:4] == ["openai", "openai/gpt-4o", "wire", "OpenAI"] for line in lines)
+    assert any(line.split()[:4] == ["openai", "wire", "OpenAI", "speaks"] for line in lines)
     assert any(line == f"Settings                  .env ({tmp_path / '.env'})" for line in lines)
+    assert any(line.split()[:3] == ["LAS_MODEL:", "local/smollm2-135m-instruct", "local"] for line in lines)
     assert lines[-1] == "No problems found."
 
 

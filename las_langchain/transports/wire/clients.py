@@ -39,7 +39,9 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
     """
     client, proxy = await CLIENTS.here(), proxy_for(address)
     with said_of_proxy(proxy, address):
-        for left in reversed(range(_TRIES)):
+        tries = 0
+        while True:
+            tries += 1
             try:
                 return await client.post(
                     address,
@@ -51,9 +53,8 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
                     allow_redirects=False,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError):
-                if not left or not _USED_BEFORE.get():
+                if tries == _TRIES or not _USED_BEFORE.get():
                     raise
-    raise AssertionError("the last try returns or raises")
 
 
 class Clients:
