@@ -9,13 +9,13 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
 
-from las_langchain.transports.wire.proxies import proxy_for, said_of_proxy
+from las_langchain.transports.wire.proxies import are_named, proxy_for, said_of_proxy
 from las_langchain.transports.wire.trust import trusted
 
 IDLE = 30.0
@@ -24,7 +24,14 @@ _BUFFER = 2**17
 """Bytes of an answer that are read ahead."""
 _TRIES = 3
 """Connections that are tried where kept ones turn out to be closed; some servers close what sends them too much."""
-_Kept = tuple[aiohttp.ClientSession, AsyncGenerator[None]]
+
+
+class _Kept(NamedTuple):
+    """A client, whether there were proxies when it was made, and what closes it."""
+
+    client: aiohttp.ClientSession
+    through_proxies: bool
+    closing: AsyncGenerator[None]
 
 
 async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
@@ -37,7 +44,8 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
         LASError: the environment names a proxy or authorities that cannot be used.
         aiohttp.ClientError: there is no answer.
     """
-    client, proxy = await CLIENTS.here(), proxy_for(address)
+    client, through_proxies = await CLIENTS.here()
+    proxy = proxy_for(address) if through_proxies else None
     with said_of_proxy(proxy, address):
         tries = 0
         while True:
@@ -71,23 +79,23 @@ class Clients:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)
 
-    async def here(self) -> aiohttp.ClientSession:
-        """The client of the running loop."""
-        kept = self._clients.get(asyncio.get_running_loop())
-        return kept[0] if kept is not None else await self._made()
+    async def here(self) -> tuple[aiohttp.ClientSession, bool]:
+        """The client of the running loop, and whether the environment named a proxy when that was made."""
+        kept = self._clients.get(asyncio.get_running_loop()) or await self._made()
+        return kept.client, kept.through_proxies
 
-    async def _made(self) -> aiohttp.ClientSession:
+    async def _made(self) -> _Kept:
         loop = asyncio.get_running_loop()
         client = _client()
         # Loops that end in order close the generators that were begun on them; this one closes the client.
         closing = self._closing(loop, client)
         with self._lock:
             ended = [self._clients.pop(one) for one in list(self._clients) if one.is_closed()]
-            self._clients[loop] = (client, closing)
+            made = self._clients[loop] = _Kept(client, are_named(), closing)
         for kept in ended:
-            _abandon(*kept)
+            _abandon(kept)
         await anext(closing)
-        return client
+        return made
 
     async def _closing(self, loop: asyncio.AbstractEventLoop, client: aiohttp.ClientSession) -> AsyncGenerator[None]:
         try:
@@ -104,26 +112,26 @@ class Clients:
         self._inherited.append(self._clients)
         self._clients = {}
         for kept in self._inherited[-1].values():
-            _abandon(*kept)
+            _abandon(kept)
 
     def _end(self) -> None:
         """Leave to the operating system what its loop did not close."""
         with self._lock:
             idle = [self._clients.pop(loop) for loop in list(self._clients) if not loop.is_running()]
         for kept in idle:
-            _abandon(*kept)
+            _abandon(kept)
 
 
 CLIENTS = Clients()
 """Those of this process."""
 
 
-def _abandon(client: aiohttp.ClientSession, closing: AsyncGenerator[None]) -> None:
-    """Let go of *client* without its loop, which would be told of what it left open."""
-    client.detach()
+def _abandon(kept: _Kept) -> None:
+    """Let go of a client without its loop, which would be told of what it left open."""
+    kept.client.detach()
     # It ends at once, since nothing is left to close; RuntimeError: another thread was about to end it.
     with contextlib.suppress(StopIteration, RuntimeError):
-        closing.aclose().__await__().__next__()
+        kept.closing.aclose().__await__().__next__()
 
 
 _USED_BEFORE: ContextVar[bool] = ContextVar("las_used_before", default=False)

@@ -19,6 +19,11 @@ VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _SPELLINGS = (*VARIABLES, *map(str.lower, VARIABLES), "REQUEST_METHOD")
 
 
+def are_named() -> bool:
+    """Whether the environment names any proxy."""
+    return any(map(os.environ.get, _SPELLINGS))
+
+
 def proxy_for(address: URL) -> URL | None:
     """The proxy that the environment names for *address*.
 

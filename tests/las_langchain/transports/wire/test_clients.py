@@ -84,7 +84,7 @@ def test_synchronous_calls_of_all_threads_share_connections(upstream: Upstream) 
 def test_a_loop_has_one_client_and_closes_it_at_its_end(upstream: Upstream) -> None:
     async def ask_often() -> tuple[Any, set[str]]:
         answers = await asyncio.gather(*(ask(upstream) for _ in range(8)))
-        return await CLIENTS.here(), set(answers)
+        return (await CLIENTS.here())[0], set(answers)
 
     clients = []
     for _ in range(2):
@@ -100,7 +100,7 @@ def test_loops_of_several_threads_do_not_meet(upstream: Upstream) -> None:
     def run(_: int) -> tuple[str, int]:
         async def twice() -> tuple[str, int]:
             await ask(upstream)
-            return await ask(upstream), id(await CLIENTS.here())
+            return await ask(upstream), id((await CLIENTS.here())[0])
 
         barrier.wait(10)
         with asyncio.Runner() as runner:
