@@ -100,7 +100,7 @@ def test_what_is_in_openais_format_goes_straight(model: str, fields: Json, title
                     {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com"}}]}
                 ],
             },
-            "image_url is translated by litellm",
+            "a message with pictures is translated by litellm",
         ),
     ],
 )
