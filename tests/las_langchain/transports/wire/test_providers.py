@@ -166,3 +166,15 @@ def test_marks_of_a_cache_go_where_they_may_lead_to_anthropic() -> None:
     sent = {name: str(put_right(target, {"messages": MARKED})) for name, target in targets.items()}
     kept = [name for name, body in sent.items() if "cache_control" in body]
     assert kept == ["openai/gpt-4.1", "openrouter/anthropic/claude-3.5-sonnet"]
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure"])
+async def test_a_name_and_a_password_in_an_address_are_sent(provider: str, doubles: Doubles) -> None:
+    """By litellm nothing is sent to such an address."""
+    double = doubles[provider]
+    entry = {"base_url": double.url.replace("://", "://me:p%40ss@"), "api_key": KEYS[provider]}
+    service = LiteLLMService(load_settings(providers={provider: entry}))
+    double.reset()
+    await in_python(Case("", model=f"{provider}/{MODELS[provider]}"), "whole", "wire", service)
+    (sent,) = by_upstream(double, "wire")
+    assert sent["headers"]["authorization"] == "Basic bWU6cEBzcw=="
