@@ -19,6 +19,9 @@ from las_langchain.settings import load_settings
 from las_langchain.transports.choice import Choice, choose
 from tests.conftest import UPSTREAM_KEY
 from tests.fake_openai import FakeOpenAI
+from tests.las_langchain.transports.wire.conftest import nobody_listens
+
+__all__ = ["nobody_listens"]
 
 Json = dict[str, Any]
 

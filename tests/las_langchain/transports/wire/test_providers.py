@@ -54,7 +54,7 @@ async def test_the_same_is_sent(request_: Request, doubles: Doubles) -> None:
             operation=request_.operation,
             plain=True,
         )
-        assert choose(service.target(case.model), case.operation, body).transport == "wire", provider
+        assert choose(service.target(case.model), case.operation, body)[0] == "wire", provider
         sent, refused = [], []
         for transport in TRANSPORTS:
             double.reset()
@@ -110,7 +110,7 @@ async def test_ollama_is_asked_in_openais_words_as_it_reads_them(doubles: Double
         "top_p": 1,
         "metadata": {"trace": "1"},
     }
-    assert choose(target, "chat", asked).transport == "wire"
+    assert choose(target, "chat", asked) == ("wire", "Ollama speaks OpenAI's format")
     answer = await WireTransport().acomplete(target, asked)
     (choice,) = answer["choices"]
     assert (choice["message"]["content"], choice["finish_reason"]) == ("Echo: hello", "length")
