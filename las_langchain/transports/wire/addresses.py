@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -40,7 +41,9 @@ def address(target: Target, endpoint: str) -> URL:
 def _joined(base: str, endpoint: str) -> URL:
     # What stands behind a question mark stays behind it.
     path, mark, query = base.partition("?")
-    return URL(f"{path.rstrip('/')}/{endpoint}{mark}{query}")
+    url = URL(f"{path.rstrip('/')}/{endpoint}{mark}{query}")
+    # Who asks is said in a header.
+    return url if url.raw_user is None and url.raw_password is None else url.with_user(None)
 
 
 @lru_cache(maxsize=1024)
@@ -74,12 +77,22 @@ def headers(target: Target, further: Mapping[str, str] | None) -> dict[str, str]
 
 def _credentials(target: Target) -> dict[str, str]:
     key = target.api_key.get_secret_value() if target.api_key else None
+    named = _named_in(target.api_base) if target.api_base and "@" in target.api_base else {}
     if target.provider == "azure":
-        return _azures_credentials(target, key)
-    found = {"Authorization": f"Bearer {key}"} if key else {}
+        return {**_azures_credentials(target, key), **named}
+    found = named or ({"Authorization": f"Bearer {key}"} if key else {})
     if target.provider == "openai" and (organization := target.options.get("organization")):
         found["OpenAI-Organization"] = str(organization)
     return found
+
+
+def _named_in(base: str) -> dict[str, str]:
+    """What a name and a password in an address become, which is meant for who stands before the provider."""
+    url = URL(base)
+    if url.user is None and url.password is None:
+        return {}
+    named = base64.b64encode(f"{url.user or ''}:{url.password or ''}".encode()).decode("ascii")
+    return {"Authorization": f"Basic {named}"}
 
 
 def _azures_credentials(target: Target, key: str | None) -> dict[str, str]:

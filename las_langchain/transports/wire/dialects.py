@@ -154,12 +154,14 @@ def _of_ollama(body: Json) -> str | None:
             return f"{name} (where none is given)"
     for message in body["messages"]:
         content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            image = part.get("image_url") if isinstance(part, dict) else None
-            address = image.get("url") if isinstance(image, dict) else image
-            if isinstance(address, str) and not address.startswith("data:"):
-                return "image_url"
+        if any(isinstance(part, dict) and part.get("type") != "text" for part in _listed(content)):
+            # It takes each part for a message, and pictures in no other form than one.
+            return "a message with pictures"
     return None
+
+
+def _listed(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else []
 
 
 _TRANSLATED = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from las_langchain.errors import BadRequestError
 from las_langchain.fields import CHAT_FIELDS, COMPLETION_FIELDS, EMBEDDING_FIELDS
 from las_langchain.providers import Target
 from las_langchain.texts import prompts_of
@@ -43,6 +44,9 @@ def text_request(target: Target, body: Json, *, stream: bool = False) -> bytes:
 def embedding_request(target: Target, body: Json) -> bytes:
     """An embeddings request as it is sent; failures as above."""
     refuse_unknown(body, EMBEDDING_FIELDS, target)
+    given = body.get("input")
+    if target.provider == "ollama" and isinstance(given, list) and given and not isinstance(given[0], str):
+        raise BadRequestError(f"input: {target.id} takes texts, not tokens", param="input")
     return _sent(_given(target, body), body)
 
 

@@ -19,6 +19,9 @@ from las_langchain.settings import load_settings
 from las_langchain.transports.choice import Choice, choose
 from tests.conftest import UPSTREAM_KEY
 from tests.fake_openai import FakeOpenAI
+from tests.las_langchain.transports.wire.conftest import nobody_listens
+
+__all__ = ["nobody_listens"]
 
 Json = dict[str, Any]
 
@@ -100,7 +103,7 @@ def test_what_is_in_openais_format_goes_straight(model: str, fields: Json, title
                     {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com"}}]}
                 ],
             },
-            "image_url is translated by litellm",
+            "a message with pictures is translated by litellm",
         ),
     ],
 )

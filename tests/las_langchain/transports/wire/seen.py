@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from copy import deepcopy
 from functools import reduce
 from operator import add
 from typing import Any, Literal
@@ -38,6 +39,8 @@ async def in_python(case: Case, way: str, transport: Transport, service: LiteLLM
     """What a user of the package sees: of ``ChatLAS``, or, where that has no such thing, of the service."""
     given = {"timeout": 10, "stream_timeout": 10, **case.own}
     service = service or LiteLLMService()
+    # litellm takes things out of what it is given.
+    case = deepcopy(case)
     said: list[Any] = []
     try:
         if case.operation != "chat" or case.plain:
