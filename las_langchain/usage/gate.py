@@ -24,21 +24,9 @@ class Gate:
         try:
             yield
         finally:
-            self.leave()
-
-    def enter(self) -> bool:
-        """Be inside until :meth:`leave`, and tell so, unless it is shut: for those who must not wait."""
-        with self._changed:
-            if self._shut:
-                return False
-            self._inside += 1
-            return True
-
-    def leave(self) -> None:
-        """Be outside again."""
-        with self._changed:
-            self._inside -= 1
-            self._changed.notify_all()
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
 
     def shut(self, patience: float) -> None:
         """Let nobody in any more, and wait until all are out, *patience* seconds at most."""

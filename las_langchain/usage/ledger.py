@@ -10,7 +10,6 @@ import weakref
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +17,8 @@ from las_langchain.errors import BadRequestError
 from las_langchain.records import CallRecord
 from las_langchain.settings import LASSettings, nearest
 from las_langchain.usage.gate import Gate
+from las_langchain.usage.journal import Journal
 from las_langchain.usage.rows import GROUPS, Group, Row, UsageRow, row_of
-from las_langchain.usage.waiting import Waiting
 from las_langchain.usage.writer import Writer
 
 if TYPE_CHECKING:
@@ -42,8 +41,10 @@ class Ledger:
     written or read, and nothing of it is shared across a fork. Reading waits for the database: on an event loop, use
     ``asyncio.to_thread(ledger.report, "model")``.
 
-    Written means committed: it survives the end of this process, whatever ends it. SQLite is told to sync the disk at
-    its checkpoints only, so a power failure may take the last rows.
+    Written means that it survives the end of this process, whatever ends it: it is committed, or, on its way into a
+    SQLite file, for a quarter of a second in a file beside that, from which the next one who opens the ledger takes it.
+    Reading here finds all that is written here. SQLite is told to sync the disk at its checkpoints only, so a power
+    failure may take the last rows.
 
     Args:
         address: ``postgresql://…``, ``sqlite:///path``, or a SQLite file's path.
@@ -56,7 +57,7 @@ class Ledger:
         self._opening = threading.Lock()
         self._writer: Writer | None = None
         self._opened: Store | None = None
-        self._gathered: dict[asyncio.AbstractEventLoop, list[Waiting]] = {}
+        self._journal: Journal | None = None
         _LEDGERS.watch(self)
 
     @classmethod
@@ -103,22 +104,19 @@ class Ledger:
 
         Args:
             record: of the call.
-            patience: seconds to wait for it, nearly; None: for as long as it takes.
+            patience: seconds to wait for it; None: for as long as it takes.
 
         Raises:
             LASError: as the future of :meth:`add`.
             TimeoutError: it is not written yet, and will be.
         """
-        loop = asyncio.get_running_loop()
-        waiting = Waiting(row_of(record), loop.create_future(), patience)
+        row = row_of(record)
         with self._lock:
-            together = self._gathered.get(loop)
-            if together is None:
-                self._gathered[loop] = [waiting]
-                loop.call_soon(self._write_gathered, loop)
-            else:
-                together.append(waiting)
-        await waiting.done
+            if self._is_in_journal(row):
+                return
+            written = self._put(row)
+        async with asyncio.timeout(patience):
+            await asyncio.shield(asyncio.wrap_future(written))
 
     def write(self, record: CallRecord) -> None:
         """Write *record*.
@@ -153,11 +151,11 @@ class Ledger:
         if by not in GROUPS:
             message = f"by: expected one of {', '.join(GROUPS)}, not {by!r}{nearest(str(by), GROUPS)}"
             raise BadRequestError(message, param="by")
-        return self._store().report(by, since, until, key_id, limit)
+        return self._read().report(by, since, until, key_id, limit)
 
     def totals(self, *, since: date | None = None, until: date | None = None, key_id: str | None = None) -> UsageRow:
         """All calls added up; arguments and errors as for :meth:`report`."""
-        return self._store().report(None, since, until, key_id, None)[0]
+        return self._read().report(None, since, until, key_id, None)[0]
 
     def calls(
         self,
@@ -181,7 +179,7 @@ class Ledger:
             BadRequestError: there is no call *before*.
             ConfigurationError: the ledger cannot be read.
         """
-        return self._store().newest(limit, before, since, until, key_id)
+        return self._read().newest(limit, before, since, until, key_id)
 
     def spent(self, key_id: str | None, since: date) -> float:
         """What calls cost, in US dollars, as far as their price is known.
@@ -193,15 +191,13 @@ class Ledger:
         Raises:
             ConfigurationError: the ledger cannot be read.
         """
-        return self._store().spent(key_id, since)
+        return self._read().spent(key_id, since)
 
     def close(self) -> None:
         """Write what is queued, for five seconds at most, and close the database; the next use opens it again."""
         with self._lock:
-            gathered, self._gathered = self._gathered, {}
-            for loop, together in gathered.items():
-                self._hand_over(loop, together)
             writer, self._writer = self._writer, None
+            self._journal = None
         if writer is not None:
             writer.stop(CLOSING_PATIENCE)
         if self._opened is not None:
@@ -213,46 +209,46 @@ class Ledger:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _write_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Write what came in this turn of *loop*: here if that takes no waiting, else in the thread."""
-        with self._lock:
-            together = self._gathered.pop(loop, [])
-        written = False
-        try:
-            written = self._written_at_once([waiting.row for waiting in together])
-        finally:
-            if written:
-                for waiting in together:
-                    waiting.tell(None)
-            else:
-                with self._lock:
-                    self._hand_over(loop, together)
-                for waiting in together:
-                    waiting.limit(loop)
-
-    def _written_at_once(self, rows: list[Row]) -> bool:
-        # What the thread has is written first, with what came meanwhile: it may be waiting for the lock of another
-        # process, or at a checkpoint, which is complete only if nothing is written beside it.
-        if not rows or self._opened is None or (self._writer is not None and self._writer.busy):
+    def _is_in_journal(self, row: Row) -> bool:
+        """Whether *row* could be written beside the database, for the thread to put it there; with the lock."""
+        if self._opened is None or (beside := self._opened.beside) is None:
             return False
-        return self._opened.insert_at_once(rows)
+        if self._journal is None:
+            try:
+                journal = Journal(beside)
+            except OSError:
+                return False
+            if self._thread().take(journal, self._end_of):
+                journal.remove()
+                return False
+            self._journal = journal
+        return self._journal.add(row)
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop, together: list[Waiting]) -> None:
-        """Queue what was gathered in *loop* for the thread; to be called with the lock."""
+    def _end_of(self, journal: Journal) -> list[Row]:
+        """The rows of *journal*, which gets no more of them."""
+        with self._lock:
+            if self._journal is journal:
+                self._journal = None
+            return journal.rows
 
-        def tell(waiting: Waiting, written: Future[None]) -> None:
-            # Nobody waits any more if the loop is closed.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(waiting.tell, written.exception())
+    def _read(self) -> Store:
+        """The database, with all in it that is written here."""
+        with self._lock:
+            gathers = self._opened is not None and self._opened.beside is not None
+            flushed = self._writer.flush() if self._writer is not None and gathers else None
+        if flushed is not None:
+            with suppress(TimeoutError):
+                flushed.result(CLOSING_PATIENCE)
+        return self._store()
 
-        for waiting in together:
-            self._put(waiting.row).add_done_callback(partial(tell, waiting))
+    def _thread(self) -> Writer:
+        if self._writer is None:
+            self._writer = Writer(self._insert)
+        return self._writer
 
     def _put(self, row: Row) -> Future[None]:
         """Queue *row* for the thread; to be called with the lock."""
-        if self._writer is None:
-            self._writer = Writer(self._insert)
-        return self._writer.put(row)
+        return self._thread().put(row)
 
     def _insert(self, rows: list[Row]) -> None:
         self._store().insert(rows)
@@ -272,7 +268,10 @@ class Ledger:
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._writer = self._opened = None
-        self._gathered = {}
+        if self._journal is not None:
+            # The parent's, which has it open too.
+            self._journal.leave()
+            self._journal = None
 
     def _pause(self) -> None:
         """Close every connection and open none until :meth:`_resume`, for the time of a fork.

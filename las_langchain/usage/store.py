@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from las_langchain.usage import queries
+from las_langchain.errors import ConfigurationError
+from las_langchain.usage import journal, queries
 from las_langchain.usage.database import Database
-from las_langchain.usage.direct import Direct
 from las_langchain.usage.gate import Gate
 from las_langchain.usage.rows import Group, Row, UsageRow
 from las_langchain.usage.tables import insert_calls, insert_into_sqlite
@@ -18,34 +18,41 @@ class Store(Database):
 
     def __init__(self, address: str | Path, gate: Gate) -> None:
         super().__init__(address, gate)
-        self._direct = None if self._file is None else Direct(self._file, gate)
+        self._has_written = False
+
+    @property
+    def beside(self) -> Path | None:
+        """The SQLite file beside which rows may be kept for a moment; None: they may not, or not yet."""
+        return self._file if self._has_written and journal.is_possible() else None
 
     def insert(self, rows: list[Row]) -> None:
         """Add calls, all or none."""
-        if self._direct is not None:
-            self._direct.checkpoint()
-        self.write(
-            lambda connection, again: insert_calls(connection, rows, again),
-            sqlite=lambda driver: insert_into_sqlite(driver, rows),
-        )
-        if self._direct is not None:
-            self._direct.follow(len(rows))
+        if not self._has_written:
+            self.recover()
+        try:
+            self.write(
+                lambda connection, again: insert_calls(connection, rows, again),
+                sqlite=lambda driver: insert_into_sqlite(driver, rows),
+            )
+        except ConfigurationError:
+            self._has_written = False
+            raise
+        self._has_written = True
 
-    def insert_at_once(self, rows: list[Row]) -> bool:
-        """Add calls, all or none, if that takes no waiting; whether they are committed."""
-        return self._direct is not None and self._direct.insert(rows)
-
-    def close(self) -> None:
-        """As a database's."""
-        if self._direct is not None:
-            self._direct.close()
-        super().close()
+    def recover(self) -> None:
+        """Add the calls that processes have left beside a SQLite file when they ended."""
+        if self._file is None:
+            return
+        with journal.left_behind(self._file) as rows:
+            if rows:
+                self.write(lambda connection, _: insert_calls(connection, rows, True))
 
     def report(
         self, by: Group | None, since: date | None, until: date | None, key_id: str | None, limit: int | None
     ) -> list[UsageRow]:
         """Calls added up; *by* None: all in one row."""
         wanted = queries.filters(since, until, key_id)
+        self.recover()
         return self.read(lambda connection: queries.report(connection, by, wanted, limit))
 
     def newest(
@@ -53,8 +60,10 @@ class Store(Database):
     ) -> list[Row]:
         """Single calls, the newest first."""
         wanted = queries.filters(since, until, key_id)
+        self.recover()
         return self.read(lambda connection: queries.newest(connection, wanted, limit, before))
 
     def spent(self, key_id: str | None, since: date) -> float:
         """What calls cost since a day."""
+        self.recover()
         return self.read(lambda connection: queries.spent(connection, key_id, since))

@@ -7,11 +7,13 @@ import json
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import NamedTuple
 
 from las_langchain.errors import LASError
+from las_langchain.usage.journal import Journal
 from las_langchain.usage.rows import Row
 
 logger = logging.getLogger("las_langchain.usage")
@@ -22,11 +24,23 @@ LONGEST_QUEUE = 20_000
 """Rows that wait for a database that does not answer; further ones go to the log at once."""
 
 
+GATHERING = 0.25
+"""Seconds for which rows are gathered in a journal before they go into the database together."""
+
+
 class Written(NamedTuple):
     """A row on its way, and who waits for it."""
 
     row: Row
     future: Future[None]
+
+
+class Gathering(NamedTuple):
+    """A journal, when it is to be written, and who ends it."""
+
+    journal: Journal
+    due: float
+    end: Callable[[Journal], list[Row]]
 
 
 class Writer:
@@ -38,16 +52,12 @@ class Writer:
 
     def __init__(self, insert: Callable[[list[Row]], None]) -> None:
         self._insert = insert
-        self._queue: queue.SimpleQueue[Written | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Written | Gathering | Future[None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._batch: list[Written] = []
-        self._writing = False
+        self._gathering: Gathering | None = None
+        self._asked: list[Future[None]] = []
         self._stopped = False
-
-    @property
-    def busy(self) -> bool:
-        """Whether there are rows that are not written yet."""
-        return self._writing or not self._queue.empty()
 
     def put(self, row: Row) -> Future[None]:
         """Queue *row*; not thread-safe, and not to be called after :meth:`stop`."""
@@ -62,6 +72,27 @@ class Writer:
             self._queue.put(item)
         return item.future
 
+    def take(self, journal: Journal, end: Callable[[Journal], list[Row]]) -> LASError | None:
+        """Have the rows of *journal* written in a while; not thread-safe.
+
+        Args:
+            journal: of which there is one at a time.
+            end: returns its rows, after which it gets no more.
+
+        Returns:
+            What prevents it, if something does.
+        """
+        error = self._started()
+        if error is None:
+            self._queue.put(Gathering(journal, time.monotonic() + GATHERING, end))
+        return error
+
+    def flush(self) -> Future[None]:
+        """Have the journal's rows written now; done when they are, or cannot be."""
+        asked: Future[None] = Future()
+        self._queue.put(asked)
+        return asked
+
     def stop(self, patience: float) -> None:
         """Write what is queued and end the thread.
 
@@ -74,9 +105,8 @@ class Writer:
         late = LASError("The ledger was closed before its database answered")
         for item in self._batch:
             _settle(item, late)
-        while items := self._queued():
-            for item in items:
-                _settle(item, late)
+        for item in self._queued():
+            _settle(item, late)
 
     def _started(self) -> LASError | None:
         """Make sure of the thread; what prevents it, if something does."""
@@ -94,31 +124,64 @@ class Writer:
     def _run(self) -> None:
         try:
             while not self._stopped:
-                first = self._queue.get()
-                self._writing = True
-                self._stopped = first is None
-                self._batch = ([first] if first else []) + self._queued()
+                self._wait()
                 if self._batch:
                     self._write(self._batch)
-                    self._batch = []
-                self._writing = False
+                self._write_journal()
         finally:
-            self._writing = False
             if not self._stopped:
                 self._start()  # A fault ends this thread, and says so; another goes on.
 
+    def _wait(self) -> None:
+        """Take what is queued, as much as fits into one transaction, once there is something or the journal is due."""
+        self._batch = []
+        left = None if self._gathering is None else max(0.0, self._gathering.due - time.monotonic())
+        with contextlib.suppress(queue.Empty):
+            self._take(self._queue.get(timeout=left))
+            while len(self._batch) < LARGEST_BATCH and not self._stopped:
+                self._take(self._queue.get_nowait())
+
+    def _take(self, item: Written | Gathering | Future[None] | None) -> None:
+        if item is None:
+            self._stopped = True
+        elif isinstance(item, Written):
+            self._batch.append(item)
+        elif isinstance(item, Gathering):
+            self._gathering = item
+        else:
+            self._asked.append(item)
+
+    def _write_journal(self) -> None:
+        """Write the rows of the journal, if it is due or somebody wants to read them."""
+        gathering, asked = self._gathering, self._asked
+        if gathering is not None and (asked or self._stopped or time.monotonic() >= gathering.due):
+            self._gathering = None
+            self._empty(gathering.journal, gathering.end(gathering.journal))
+        self._asked = []
+        for one in asked:
+            one.set_result(None)
+
+    def _empty(self, journal: Journal, rows: list[Row]) -> None:
+        try:
+            for start in range(0, len(rows), LARGEST_BATCH):
+                self._insert(rows[start : start + LARGEST_BATCH])
+        except LASError as error:
+            # They go into the database when it can be written again, or is opened the next time.
+            logger.error("%d rows wait beside the ledger: %s", len(rows), error)
+            journal.leave()
+        else:
+            journal.remove()
+
     def _queued(self) -> list[Written]:
-        """What is in the queue now, as much as fits into one transaction."""
+        """What is still queued; a journal stays where it is, for whoever opens the ledger next."""
         items: list[Written] = []
-        while len(items) < LARGEST_BATCH and not self._stopped:
-            try:
+        with contextlib.suppress(queue.Empty):
+            while True:
                 item = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                self._stopped = True
-            else:
-                items.append(item)
+                if isinstance(item, Written):
+                    items.append(item)
+                elif isinstance(item, Future):
+                    item.set_result(None)
         return items
 
     def _write(self, batch: list[Written]) -> None:
@@ -129,7 +192,6 @@ class Writer:
         except LASError as caught:
             error = caught
         finally:
-            self._writing = False  # Before anybody is told, who may have another row.
             for item in batch:
                 _settle(item, error)
 
