@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -107,6 +108,9 @@ SCHEMA_VERSION = Table("schema_version", METADATA, Column("version", Integer, nu
 
 
 _INSERT = CALLS.insert()
+_TOGETHER = 900 // len(CALLS.columns)
+"""Rows of one statement; SQLite takes 999 parameters at least."""
+_MARKS = f"({', '.join('?' * len(CALLS.columns))})"
 _VALUES = itemgetter(*(column.name for column in CALLS.columns))
 
 
@@ -157,7 +161,12 @@ def insert_calls(connection: Connection, rows: list[Row], again: bool) -> None:
 def insert_into_sqlite(driver: sqlite3.Connection, rows: list[Row]) -> None:
     """The same, of rows that are not there, in a SQLite file; values are written as SQLAlchemy would."""
     calls, spending = _sqlite()
-    driver.executemany(calls, [_VALUES(row | {"started": _sqlite_moment(row["started"])}) for row in rows])
+    values = [_VALUES(row | {"started": _sqlite_moment(row["started"])}) for row in rows]
+    for start in range(0, len(values), _TOGETHER):
+        together = values[start : start + _TOGETHER]
+        # A statement for each row would have this thread wait for the interpreter, and others wait for it, as often.
+        statement = f"{calls}{f', {_MARKS}' * (len(together) - 1)}"
+        driver.execute(statement, list(chain.from_iterable(together)))
     if spent := _spent(rows):
         driver.executemany(spending, [(row["day"].isoformat(), row["key_id"], row["cost_usd"]) for row in spent])
 
