@@ -110,10 +110,12 @@ def diagnose(load: Callable[[], LASSettings]) -> Diagnosis:
     """
     found = Diagnosis(_versions(), variables=_variables())
     found.tried(trust.trusted, None)
+    # Which files are read is to be known above all where they are wrong.
+    found.settings = found.tried(_files, {})
     settings = found.tried(load, None)
     if settings is None:
         return found
-    found.settings = _files(settings)
+    found.settings |= _files_of(settings)
     _look_at_storage(found, settings)
     _look_at_models(found, settings)
     _look_at_callbacks(found, settings)
@@ -139,14 +141,16 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _files(settings: LASSettings) -> dict[str, str]:
-    named = {
-        "las.toml": config_file(),
-        ".env": Path(".env").absolute(),
-        STORED: settings.data_dir / STORED,
-        "LAS_LITELLM_CONFIG": settings.litellm_config,
-    }
-    return {name: str(path.absolute()) for name, path in named.items() if path is not None and path.is_file()}
+def _files() -> dict[str, str]:
+    return _there({"las.toml": config_file(), ".env": Path(".env")})
+
+
+def _files_of(settings: LASSettings) -> dict[str, str]:
+    return _there({STORED: settings.data_dir / STORED, "LAS_LITELLM_CONFIG": settings.litellm_config})
+
+
+def _there(files: dict[str, Path | None]) -> dict[str, str]:
+    return {name: str(path.absolute()) for name, path in files.items() if path is not None and path.is_file()}
 
 
 def _variables() -> dict[str, str]:

@@ -155,6 +155,16 @@ def test_a_problem_is_one_line_with_what_to_do(variables: dict[str, str], proble
     assert line.startswith(f"- {problem}")
 
 
+def test_settings_that_are_wrong_are_told_with_their_files(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LAS_TIMEOUT=5\n")
+    (tmp_path / "las.toml").write_text('modell = "openai/gpt-4o"\n')
+    said = found()
+    assert said["settings"] == {"las.toml": str(tmp_path / "las.toml"), ".env": str(tmp_path / ".env")}
+    assert said["problems"] == ["Unknown setting 'modell' in las.toml; did you mean 'model'?"]
+    assert str(tmp_path / "las.toml") in las().stdout
+    assert found(LAS_CONFIG="nowhere.toml")["problems"] == ["LAS_CONFIG: no such file: nowhere.toml"]
+
+
 def test_a_data_folder_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said = found(LAS_DATA_DIR=str(tmp_path / "file" / "data"))
