@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from yarl import URL
 
 import las_langchain
 from las_langchain.catalog import litellm_callbacks
-from las_langchain.deployments import DeploymentSettings, shown_address
+from las_langchain.deployments import DeploymentSettings, is_address, shown_address
 from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target, deployed, missing_variable, resolve
@@ -261,14 +262,36 @@ def _way(
     try:
         target = replace(find(), setup=setup)
         choice = choose(target, operation)
-        where = str(address(target, _CHAT)) if choice.transport == "wire" else target.api_base or ""
+        where = _address(target, choice.transport)
     except LASError as error:
-        found.report(f"{name}: {error}" if kind != "provider" else str(error))
+        found.report(f"{name}: {error}")
         return Way(kind, name, model, "", str(error))
     if choice.transport == "wire":
         _look_at_proxy(found, URL(where))
     shown = shown_address(where).removesuffix(f"/{_CHAT}")
     return Way(kind, name, target.id, choice.transport, choice.why, _key(target), shown)
+
+
+def _address(target: Target, transport: str) -> str:
+    """Where the calls to *target* go; empty: litellm knows.
+
+    Raises:
+        ConfigurationError: no call can go there.
+    """
+    base = target.api_base or ""
+    # What the variables of providers hold is looked at by nobody before.
+    if base and (not is_address(base) or _is_whole(base, target.provider)):
+        row = PROVIDERS.get(target.provider)
+        variables = row.base_url_variables if row else ()
+        hint = f"; {variables[0]} sets it" if variables else ""
+        shown = shown_address(base, "***") or "its address"
+        raise ConfigurationError(f"expected the base of an address, such as https://host/v1, not {shown}{hint}")
+    return str(address(target, _CHAT)) if transport == "wire" else base
+
+
+def _is_whole(base: str, provider: str) -> bool:
+    # Azure's pages show the whole address, which may be set as it is.
+    return provider != "azure" and urlsplit(base).path.rstrip("/").endswith(f"/{_CHAT}")
 
 
 def _look_at_proxy(found: Diagnosis, where: URL) -> None:

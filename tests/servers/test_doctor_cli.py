@@ -155,6 +155,24 @@ def test_a_problem_is_one_line_with_what_to_do(variables: dict[str, str], proble
     assert line.startswith(f"- {problem}")
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("api.example", "api.example"),
+        ("ftp://me:hunter2@api.example/v1", "ftp://***@api.example/v1"),
+        ("http://me:hunter2@127.0.0.1:99999/v1", "http://***@127.0.0.1:99999/v1"),
+        ("http://[::1/v1", "***"),
+        ("https://api.example/v1/chat/completions", "https://api.example/v1/chat/completions"),
+    ],
+)
+def test_an_address_that_no_call_can_go_to(given: str, shown: str) -> None:
+    said = found(OPENAI_API_KEY="sk-a-secret", OPENAI_BASE_URL=given)
+    expected = f"expected the base of an address, such as https://host/v1, not {shown}; OPENAI_BASE_URL sets it"
+    assert said["problems"] == [f"openai: {expected}"]
+    assert ways(said, "provider")["openai"] == ("", expected)
+    assert ways(said, "provider")["ollama"] == ("wire", "Ollama speaks OpenAI's format")
+
+
 def test_settings_that_are_wrong_are_told_with_their_files(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("LAS_TIMEOUT=5\n")
     (tmp_path / "las.toml").write_text('modell = "openai/gpt-4o"\n')
