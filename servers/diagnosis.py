@@ -20,7 +20,15 @@ from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target, deployed, missing_variable, resolve
 from las_langchain.records import Operation
-from las_langchain.settings import EMBEDDED_CHAT, EMBEDDED_EMBEDDINGS, STORED, LASSettings, config_file, nearest
+from las_langchain.settings import (
+    EMBEDDED_CHAT,
+    EMBEDDED_EMBEDDINGS,
+    STORED,
+    LASSettings,
+    config_file,
+    local_chat_model,
+    nearest,
+)
 from las_langchain.setups import Setup
 from las_langchain.transports.choice import choose
 from las_langchain.transports.local.weights import EMBEDDED
@@ -207,6 +215,13 @@ def _look_at_models(found: Diagnosis, settings: LASSettings) -> None:
     for name in used.intersection((EMBEDDED_CHAT, EMBEDDED_EMBEDDINGS)):
         if not found.embedded.get(name, True):
             found.report(f"The embedded model {name} is not installed: run `las local install`")
+    known = (
+        ("LAS_MODEL", settings.model, local_chat_model(settings.local_model)),
+        ("LAS_EMBEDDING_MODEL", settings.embedding_model, EMBEDDED_EMBEDDINGS),
+    )
+    for variable, model, only in known:
+        if model.startswith("local/") and model != only:
+            found.report(f"{variable}: {model} is none of the local models for this; there is only {only}")
     for variable, path in (("LAS_LOCAL_MODEL", settings.local_model), ("LAS_LOCAL_MMPROJ", settings.local_mmproj)):
         if path is not None and not path.is_file():
             found.report(f"{variable}: no such file: {path}; set it to a GGUF file")

@@ -133,6 +133,15 @@ def test_deployments_are_told_one_by_one(tmp_path: Path) -> None:
         ({"LAS_MODLE": "x"}, "Unknown setting 'modle' in the environment; did you mean 'model'?"),
         ({"LAS_TIMEOUT": "soon"}, "LAS_TIMEOUT: "),
         ({"LAS_LOCAL_MODEL": "/nowhere.gguf"}, "LAS_LOCAL_MODEL: no such file: /nowhere.gguf; set it to a GGUF file"),
+        (
+            {"LAS_MODEL": "local/smollm2"},
+            "LAS_MODEL: local/smollm2 is none of the local models for this; there is only local/smollm2-135m-instruct",
+        ),
+        (
+            {"LAS_EMBEDDING_MODEL": "local/smollm2-135m-instruct"},
+            "LAS_EMBEDDING_MODEL: local/smollm2-135m-instruct is none of the local models for this; "
+            "there is only local/all-minilm-l6-v2",
+        ),
         ({"LAS_CALLBACKS": "langfuze"}, "LAS_CALLBACKS: litellm knows no 'langfuze'; did you mean 'langfuse'?"),
         (
             {"LAS_ENABLE_CACHING": "1", "LAS_CACHE_TYPE": "redis"},
