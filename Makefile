@@ -41,7 +41,7 @@ fmt: setup ## Format, and fix what can be fixed
 
 # All of them run, whatever one says; bars are missed on a machine that has other things to do. What uv lays over the
 # environment for one run has no place in the lock: another litellm, and what draws the picture.
-bench: setup ## Run the benchmarks: first those of serving, some minutes, then the others
+bench: setup ## Run the benchmarks: serving, some ten minutes (installs LiteLLM Proxy into .artifacts once), then the others
 	@overlay() { VIRTUAL_ENV=$(VENV) $(BIN)/uv run --quiet --no-project --active --with "$$@"; }; missed=; \
 	$(BIN)/python -m benchmarks.serving || missed="$$missed serving"; \
 	overlay matplotlib python benchmarks/serving/plot.py || missed="$$missed plot"; \

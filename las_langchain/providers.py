@@ -226,7 +226,7 @@ def split_name(name: str, settings: LASSettings) -> tuple[str, str]:
 
 
 def _split(name: str, settings: LASSettings) -> tuple[str, str]:
-    if not _NAME.fullmatch(name) or any(part in name for part in _UNSAFE) or name.startswith("/"):
+    if not _NAME.fullmatch(name) or any(part in name for part in _UNSAFE) or "/" in (name[0], name[-1]):
         shown = name if len(name) <= 60 else name[:60] + "…"
         raise ModelNotFoundError(f"Not a model name: {shown!r}; expected provider/model", param="model")
     prefix, _, rest = name.partition("/")

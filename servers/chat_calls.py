@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from las_langchain.exchanges import Exchange
 from las_langchain.providers import Target
-from las_langchain.records import Operation
+from las_langchain.records import CallRecord, Operation
 from las_langchain.service import LiteLLMService
 from las_langchain.threads import in_thread
 from las_langchain.transports import Event
@@ -131,7 +131,7 @@ class ModelCall:
     @property
     def headers(self) -> Mapping[str, str]:
         """See :class:`ChatCall`: by which transport the model was asked."""
-        return {} if self._exchange is None else transport_header(self._exchange)
+        return {} if self._exchange is None else transport_header(self._exchange.record)
 
     async def complete(self) -> Json:
         """See :class:`ChatCall`."""
@@ -161,10 +161,11 @@ class ModelCall:
             yield [Event({**_without(last, _ENGINES), "choices": [], "usage": {**usage, **cost}})]
 
 
-def transport_header(exchange: Exchange) -> dict[str, str]:
+def transport_header(record: CallRecord) -> dict[str, str]:
     """The header that tells by which transport a model was asked, and why; empty: none was asked."""
-    transport = exchange.record.transport
-    return {"x-las-transport": transport} if transport else {}
+    # The reason may name an option of las.toml, which can be any text; a header cannot.
+    shown = "".join(letter if " " <= letter <= "~" else "?" for letter in record.transport or "")
+    return {"x-las-transport": shown} if shown else {}
 
 
 def _without(answer: Json, name: str) -> Json:

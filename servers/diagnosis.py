@@ -9,17 +9,26 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from yarl import URL
 
 import las_langchain
 from las_langchain.catalog import litellm_callbacks
-from las_langchain.deployments import DeploymentSettings, shown_address
+from las_langchain.deployments import DeploymentSettings, is_address, shown_address
 from las_langchain.errors import ConfigurationError, LASError
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target, deployed, missing_variable, resolve
 from las_langchain.records import Operation
-from las_langchain.settings import EMBEDDED_CHAT, EMBEDDED_EMBEDDINGS, STORED, LASSettings, config_file, nearest
+from las_langchain.settings import (
+    EMBEDDED_CHAT,
+    EMBEDDED_EMBEDDINGS,
+    STORED,
+    LASSettings,
+    config_file,
+    local_chat_model,
+    nearest,
+)
 from las_langchain.setups import Setup
 from las_langchain.transports.choice import choose
 from las_langchain.transports.local.weights import EMBEDDED
@@ -110,10 +119,12 @@ def diagnose(load: Callable[[], LASSettings]) -> Diagnosis:
     """
     found = Diagnosis(_versions(), variables=_variables())
     found.tried(trust.trusted, None)
+    # Which files are read is to be known above all where they are wrong.
+    found.settings = found.tried(_files, {})
     settings = found.tried(load, None)
     if settings is None:
         return found
-    found.settings = _files(settings)
+    found.settings |= _files_of(settings)
     _look_at_storage(found, settings)
     _look_at_models(found, settings)
     _look_at_callbacks(found, settings)
@@ -139,14 +150,16 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _files(settings: LASSettings) -> dict[str, str]:
-    named = {
-        "las.toml": config_file(),
-        ".env": Path(".env").absolute(),
-        STORED: settings.data_dir / STORED,
-        "LAS_LITELLM_CONFIG": settings.litellm_config,
-    }
-    return {name: str(path.absolute()) for name, path in named.items() if path is not None and path.is_file()}
+def _files() -> dict[str, str]:
+    return _there({"las.toml": config_file(), ".env": Path(".env")})
+
+
+def _files_of(settings: LASSettings) -> dict[str, str]:
+    return _there({STORED: settings.data_dir / STORED, "LAS_LITELLM_CONFIG": settings.litellm_config})
+
+
+def _there(files: dict[str, Path | None]) -> dict[str, str]:
+    return {name: str(path.absolute()) for name, path in files.items() if path is not None and path.is_file()}
 
 
 def _variables() -> dict[str, str]:
@@ -202,6 +215,13 @@ def _look_at_models(found: Diagnosis, settings: LASSettings) -> None:
     for name in used.intersection((EMBEDDED_CHAT, EMBEDDED_EMBEDDINGS)):
         if not found.embedded.get(name, True):
             found.report(f"The embedded model {name} is not installed: run `las local install`")
+    known = (
+        ("LAS_MODEL", settings.model, local_chat_model(settings.local_model)),
+        ("LAS_EMBEDDING_MODEL", settings.embedding_model, EMBEDDED_EMBEDDINGS),
+    )
+    for variable, model, only in known:
+        if model.startswith("local/") and model != only:
+            found.report(f"{variable}: {model} is none of the local models for this; there is only {only}")
     for variable, path in (("LAS_LOCAL_MODEL", settings.local_model), ("LAS_LOCAL_MMPROJ", settings.local_mmproj)):
         if path is not None and not path.is_file():
             found.report(f"{variable}: no such file: {path}; set it to a GGUF file")
@@ -257,14 +277,36 @@ def _way(
     try:
         target = replace(find(), setup=setup)
         choice = choose(target, operation)
-        where = str(address(target, _CHAT)) if choice.transport == "wire" else target.api_base or ""
+        where = _address(target, choice.transport)
     except LASError as error:
-        found.report(f"{name}: {error}" if kind != "provider" else str(error))
+        found.report(f"{name}: {error}")
         return Way(kind, name, model, "", str(error))
     if choice.transport == "wire":
         _look_at_proxy(found, URL(where))
     shown = shown_address(where).removesuffix(f"/{_CHAT}")
     return Way(kind, name, target.id, choice.transport, choice.why, _key(target), shown)
+
+
+def _address(target: Target, transport: str) -> str:
+    """Where the calls to *target* go; empty: litellm knows.
+
+    Raises:
+        ConfigurationError: no call can go there.
+    """
+    base = target.api_base or ""
+    # What the variables of providers hold is looked at by nobody before.
+    if base and (not is_address(base) or _is_whole(base, target.provider)):
+        row = PROVIDERS.get(target.provider)
+        variables = row.base_url_variables if row else ()
+        hint = f"; {variables[0]} sets it" if variables else ""
+        shown = shown_address(base, "***") or "its address"
+        raise ConfigurationError(f"expected the base of an address, such as https://host/v1, not {shown}{hint}")
+    return str(address(target, _CHAT)) if transport == "wire" else base
+
+
+def _is_whole(base: str, provider: str) -> bool:
+    # Azure's pages show the whole address, which may be set as it is.
+    return provider != "azure" and urlsplit(base).path.rstrip("/").endswith(f"/{_CHAT}")
 
 
 def _look_at_proxy(found: Diagnosis, where: URL) -> None:

@@ -74,11 +74,11 @@ def _facts(found: Diagnosis) -> Table:
 
 def _lines(found: Diagnosis) -> list[tuple[str, str]]:
     lines = [("Versions", ", ".join(f"{name} {number}" for name, number in found.versions.items()))]
+    files = ", ".join(f"{name} ({path})" for name, path in found.settings.items())
+    lines.append(("Settings", files or "the environment and defaults"))
     if found.data_dir:
-        files = ", ".join(f"{name} ({path})" for name, path in found.settings.items())
         installed = (f"{name} ({'installed' if there else 'not installed'})" for name, there in found.embedded.items())
         lines += [
-            ("Settings", files or "the environment and defaults"),
             ("Data", f"{found.data_dir} ({'writable' if found.writable else 'not writable'})"),
             ("Ledger", found.ledger),
             ("Cache", found.cache),

@@ -33,7 +33,7 @@ class Asked:
     @property
     def headers(self) -> Mapping[str, str]:
         """By which transport the model was asked."""
-        return transport_header(self.exchange)
+        return transport_header(self.exchange.record)
 
 
 def refuse_chains(model: str | None, what: str) -> None:

@@ -6,7 +6,8 @@
     python -m benchmarks.serving --only floor,las --rounds 9
 
 All servers are asked the same of the same upstream, by turns; processor time is that of the server's processes, and
-what is told is the median of the rounds. Every answer is checked. The figures go to
+what is told is the median of the rounds. Every answer is checked. The first run installs LiteLLM Proxy into
+``.artifacts``; where that does not work, it is left out, and why is told. The figures go to
 ``benchmarks/results/serving.json``, of which ``benchmarks/serving/plot.py`` makes a picture. The exit code is 1 if a
 bar is missed.
 """

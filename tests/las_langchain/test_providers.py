@@ -45,7 +45,18 @@ def test_a_bare_name_belongs_to_the_default_provider() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/x", "azure/../../x", "gemini/x?y", "oobabooga/http://evil", "openai/a b", "openai/é", "x" * 300, "a/x#y"],
+    [
+        "",
+        "/x",
+        "openai/",
+        "azure/../../x",
+        "gemini/x?y",
+        "oobabooga/http://evil",
+        "openai/a b",
+        "openai/é",
+        "x" * 300,
+        "a/x#y",
+    ],
 )
 def test_names_that_could_lead_elsewhere_are_refused(name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="Not a model name") as error:

@@ -133,6 +133,15 @@ def test_deployments_are_told_one_by_one(tmp_path: Path) -> None:
         ({"LAS_MODLE": "x"}, "Unknown setting 'modle' in the environment; did you mean 'model'?"),
         ({"LAS_TIMEOUT": "soon"}, "LAS_TIMEOUT: "),
         ({"LAS_LOCAL_MODEL": "/nowhere.gguf"}, "LAS_LOCAL_MODEL: no such file: /nowhere.gguf; set it to a GGUF file"),
+        (
+            {"LAS_MODEL": "local/smollm2"},
+            "LAS_MODEL: local/smollm2 is none of the local models for this; there is only local/smollm2-135m-instruct",
+        ),
+        (
+            {"LAS_EMBEDDING_MODEL": "local/smollm2-135m-instruct"},
+            "LAS_EMBEDDING_MODEL: local/smollm2-135m-instruct is none of the local models for this; "
+            "there is only local/all-minilm-l6-v2",
+        ),
         ({"LAS_CALLBACKS": "langfuze"}, "LAS_CALLBACKS: litellm knows no 'langfuze'; did you mean 'langfuse'?"),
         (
             {"LAS_ENABLE_CACHING": "1", "LAS_CACHE_TYPE": "redis"},
@@ -153,6 +162,34 @@ def test_a_problem_is_one_line_with_what_to_do(variables: dict[str, str], proble
     *_, title, line = result.stdout.splitlines()
     assert title == "1 problem:"
     assert line.startswith(f"- {problem}")
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("api.example", "api.example"),
+        ("ftp://me:hunter2@api.example/v1", "ftp://***@api.example/v1"),
+        ("http://me:hunter2@127.0.0.1:99999/v1", "http://***@127.0.0.1:99999/v1"),
+        ("http://[::1/v1", "***"),
+        ("https://api.example/v1/chat/completions", "https://api.example/v1/chat/completions"),
+    ],
+)
+def test_an_address_that_no_call_can_go_to(given: str, shown: str) -> None:
+    said = found(OPENAI_API_KEY="sk-a-secret", OPENAI_BASE_URL=given)
+    expected = f"expected the base of an address, such as https://host/v1, not {shown}; OPENAI_BASE_URL sets it"
+    assert said["problems"] == [f"openai: {expected}"]
+    assert ways(said, "provider")["openai"] == ("", expected)
+    assert ways(said, "provider")["ollama"] == ("wire", "Ollama speaks OpenAI's format")
+
+
+def test_settings_that_are_wrong_are_told_with_their_files(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LAS_TIMEOUT=5\n")
+    (tmp_path / "las.toml").write_text('modell = "openai/gpt-4o"\n')
+    said = found()
+    assert said["settings"] == {"las.toml": str(tmp_path / "las.toml"), ".env": str(tmp_path / ".env")}
+    assert said["problems"] == ["Unknown setting 'modell' in las.toml; did you mean 'model'?"]
+    assert str(tmp_path / "las.toml") in las().stdout
+    assert found(LAS_CONFIG="nowhere.toml")["problems"] == ["LAS_CONFIG: no such file: nowhere.toml"]
 
 
 def test_a_data_folder_that_is_none(tmp_path: Path) -> None:
