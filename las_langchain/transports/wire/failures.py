@@ -63,13 +63,21 @@ def translated(target: Target) -> Iterator[None]:
         raise _on_the_way(error, target) from None
 
 
+_NOT_REACHED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+    aiohttp.ClientHttpProxyError,
+)
+
+
 def _on_the_way(error: Exception, target: Target) -> errors.LASError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         text = _untrusted(error, target)
     elif isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         reason = str(getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error)
         text = f"{unreachable(target)}: {without_secrets(reason, target)[:_LONGEST_REASON]}"
-    elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
+    elif isinstance(error, _NOT_REACHED):
         text = unreachable(target)
     elif isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
         text = f"{unreachable(target)}: {without_secrets(str(error), target)[:_LONGEST_REASON]}"
@@ -212,4 +220,4 @@ def _code(code: Any, kind: type[errors.LASError], target: Target) -> str | None:
 
 
 def _text(value: Any, target: Target) -> str | None:
-    return without_secrets(value, target) if isinstance(value, str) else None
+    return without_secrets(value[:_SEARCHED], target)[:_LONGEST_REASON] if isinstance(value, str) else None
