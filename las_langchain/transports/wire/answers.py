@@ -72,12 +72,13 @@ def embeddings(raw: bytes, target: Target, encoding: str | None) -> Json:
     if not answer.get("data"):
         raise APIError("The provider's answer has no embeddings")
     for item in answer["data"]:
-        item["embedding"] = _encoded(item.get("embedding"), encoding or "float")
+        item["embedding"] = encoded(item.get("embedding"), encoding or "float")
     answer = {"object": "list", "model": target.model, **answer}
     return {**answer, "usage": {k: v for k, v in counts(answer.get("usage")).items() if k != "completion_tokens"}}
 
 
-def _encoded(vector: Any, encoding: str) -> Any:
+def encoded(vector: Any, encoding: str | None) -> Any:
+    """*vector* in the form that was asked for, ``float`` or ``base64``, whichever it came in; None: as it came."""
     if encoding == "base64" and isinstance(vector, list):
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
     if encoding == "float" and isinstance(vector, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
+import struct
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -28,8 +29,8 @@ from las_langchain.transports.wording import (
 
 Json = dict[str, Any]
 
-SHAPELESS = (AttributeError, KeyError, TypeError)
-"""What reading an answer raises that has texts and numbers where objects belong, or the other way round."""
+SHAPELESS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error)
+"""What reading an answer raises that has texts and numbers where objects belong, the other way round, or odd vectors."""
 LARGEST = 1_000_000
 """Bytes of an error that are read; it may be a page, or a file."""
 _LONGEST_REASON = 500
@@ -103,6 +104,8 @@ def read_from(target: Target) -> Iterator[None]:
     """Take what reading stumbles over for what it is: no answer of the form that was asked for."""
     try:
         yield
+    except errors.LASError:
+        raise
     except SHAPELESS:
         raise unreadable_answer(target) from None
 

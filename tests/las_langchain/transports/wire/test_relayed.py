@@ -9,7 +9,7 @@ import pytest
 
 from las_langchain.errors import APIError, BadRequestError
 from las_langchain.providers import Target
-from las_langchain.transports.wire.answers import completion, decoded, text_completion
+from las_langchain.transports.wire.answers import completion, decoded, embeddings, text_completion
 from las_langchain.transports.wire.chunks import ChunkReader
 from las_langchain.transports.wire.failures import read_from
 from las_langchain.transports.wire.requests import text_request
@@ -92,6 +92,15 @@ def test_a_text_is_a_text(choice: dict[str, Any]) -> None:
 def test_a_message_is_a_message(message: dict[str, Any]) -> None:
     with pytest.raises(APIError), read_from(TARGET):
         completion(orjson.dumps({"choices": [{"message": message}]}), TARGET)
+
+
+@pytest.mark.parametrize("vector", ["AAAA", "no vector", ["a"], [1e300], [None]])
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_a_vector_is_a_vector(vector: Any, encoding: str) -> None:
+    said = orjson.dumps({"data": [{"embedding": vector}]})
+    if isinstance(vector, str) is (encoding == "float"):
+        with pytest.raises(APIError, match="no answer"), read_from(TARGET):
+            embeddings(said, TARGET, encoding)
 
 
 def test_half_of_a_letter_is_read() -> None:
