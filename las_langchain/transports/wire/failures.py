@@ -30,7 +30,7 @@ from las_langchain.transports.wording import (
 Json = dict[str, Any]
 
 SHAPELESS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error)
-"""What reading an answer raises that has texts and numbers where objects belong, the other way round, or odd vectors."""
+"""What reading an answer raises that has texts and numbers where objects belong, or the other way, or odd vectors."""
 LARGEST = 1_000_000
 """Bytes of an error that are read; it may be a page, or a file."""
 _LONGEST_REASON = 500
