@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from functools import cached_property
@@ -170,7 +171,7 @@ class Exchange:
                     told = fresh if wants_usage else [event for event in fresh if event.chunk["choices"]]
                     if told and self._cache is not None:
                         # The reader may do with its chunks what it likes.
-                        kept += [orjson.loads(orjson.dumps(event.chunk)) for event in told]
+                        kept += [_copied(event.chunk) for event in told]
                     if told:
                         yield told
                     fresh = await anext(rest, None)
@@ -303,6 +304,16 @@ async def _begun(chunks: AsyncGenerator[T]) -> tuple[T, AsyncGenerator[T]]:
     if first is None:
         raise APIError("The provider sent an empty stream")
     return first, chunks
+
+
+def _copied(chunk: Json) -> Json:
+    copy: Json
+    try:
+        copy = orjson.loads(orjson.dumps(chunk))
+    except orjson.JSONEncodeError:
+        # Half of a letter, where the provider cut it into pieces.
+        copy = json.loads(json.dumps(chunk))
+    return copy
 
 
 def _replayed(chunks: list[Json]) -> Iterable[Json]:

@@ -30,6 +30,7 @@ class Provider:
         completes: whether it has OpenAI's older endpoint, which goes on with a text.
         wire: address of its API in OpenAI's own format; empty: *base_url*, or none by default. None: it has a format of
             its own.
+        headers: who calls, as it lists its callers.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Provider:
     extra_fields: frozenset[str] = frozenset()
     completes: bool = False
     wire: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keyless(self) -> bool:
@@ -100,6 +102,7 @@ PROVIDERS: dict[str, Provider] = {
             "openrouter", "OpenRouter", "openrouter/anthropic/claude-3.5-sonnet", ("many providers", "tools", "vision"),
             _DOCS + "openrouter", ("OPENROUTER_API_KEY",), base_url_variables=("OPENROUTER_API_BASE",),
             wire="https://openrouter.ai/api/v1",
+            headers={"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"},
         ),
         Provider(
             "huggingface", "Hugging Face", "huggingface/meta-llama/Llama-3.2-3B-Instruct", ("many models", "tools"),

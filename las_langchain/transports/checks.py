@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from las_langchain.errors import BadRequestError
+from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from las_langchain.settings import nearest
 
@@ -96,6 +97,17 @@ def refuse_unknown(body: dict[str, Any], known: frozenset[str], target: Target) 
                 param=name,
                 provider=target.provider,
             )
+
+
+def check_completes(target: Target) -> None:
+    """Check that *target*'s provider has OpenAI's older endpoint, which goes on with a text.
+
+    Raises:
+        BadRequestError: it has not.
+    """
+    row = PROVIDERS.get(target.provider)
+    if row is None or not row.completes:
+        raise BadRequestError(f"{target.id} takes no prompt; send it messages, to chat/completions", param="prompt")
 
 
 def check_sendable(body: dict[str, Any]) -> None:

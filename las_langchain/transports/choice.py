@@ -7,6 +7,7 @@ import sys
 from typing import Any, Literal, NamedTuple
 
 from las_langchain.catalog import model_info
+from las_langchain.errors import BadRequestError
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from las_langchain.records import Operation
@@ -52,16 +53,23 @@ def choose(target: Target, operation: Operation = "chat", body: Json | None = No
         target: where it goes; one that names a transport gets that.
         operation: what is asked for.
         body: OpenAI's request; None: one that asks for nothing out of the ordinary.
+
+    Raises:
+        BadRequestError: the target names a transport that cannot do what is asked for.
     """
     row = PROVIDERS.get(target.provider)
     if target.provider == "local":
         return Choice("local", "it runs in this process")
+    if operation in ("speech", "transcription"):
+        if target.transport == "wire":
+            raise BadRequestError(f"transport: {operation} goes through litellm, not 'wire'", param="transport")
+        return Choice("litellm", "sounds go through litellm")
     if target.transport == "wire":
         return Choice("wire", "transport='wire' asks for it")
-    if row is None or row.wire is None:
-        return Choice("litellm", f"{row.title if row else target.provider} has a format of its own")
-    if operation in ("speech", "transcription"):
-        return Choice("litellm", "sounds go through litellm")
+    if row is None:
+        return Choice("litellm", f"only litellm knows {target.provider}")
+    if row.wire is None:
+        return Choice("litellm", f"{row.title} has a format of its own")
     why = _configured(target) or _of_the_model(target) or (_asked(target, body) if body else None)
     return Choice("litellm", why) if why else Choice("wire", f"{row.title} speaks OpenAI's format")
 

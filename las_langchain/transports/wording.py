@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from las_langchain.deployments import shown_address
 from las_langchain.errors import AuthenticationError, LASError, masked
@@ -77,11 +78,31 @@ def refused(kind: type[LASError], reason: str, target: Target) -> str:
 def without_secrets(text: str, target: Target) -> str:
     """*text* without what a provider may repeat of the request's keys."""
     text = masked(text)
-    given = (*target.headers.values(), *(value for name, value in target.options.items() if _SECRET.search(name)))
+    further = target.options.get("extra_headers") or {}
+    given = (
+        *target.headers.values(),
+        *further.values(),
+        *(value for name, value in target.options.items() if _SECRET.search(name)),
+        *_secrets_of(target.api_base or ""),
+    )
     for secret in (value for value in given if isinstance(value, str) and len(value) >= _SECRET_LENGTH):
         text = text.replace(secret, "***")
     key = target.api_key.get_secret_value() if target.api_key else ""
     return text.replace(key, "***") if key else text
+
+
+def _secrets_of(address: str) -> list[str]:
+    """What is secret in an address: its password, and keys in its query."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return []
+    password = parts.password or ""
+    return [
+        password,
+        unquote(password),
+        *(value for name, value in parse_qsl(parts.query) if _SECRET.search(name.lower())),
+    ]
 
 
 def retry_after(headers: Mapping[str, str], advice: str | None = None) -> float | None:

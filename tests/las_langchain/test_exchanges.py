@@ -245,6 +245,18 @@ def test_streams_are_kept_whole_and_replayed(make: Make, upstream: FakeOpenAI) -
     assert rows(service)[0]["prompt_tokens"] == rows(service)[1]["prompt_tokens"] > 0
 
 
+def test_a_letter_in_two_pieces_breaks_no_stream(make: Make, upstream: FakeOpenAI) -> None:
+    service = make(enable_caching=True)
+    head = b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,'
+    pieces = [b'"delta":{"role":"assistant","content":"\\ud83d"}}]}', b'"delta":{"content":"\\ude00"}}]}']
+    end = b'"delta":{},"finish_reason":"stop"}]}'
+    raw = b"".join(head + piece + b"\n\n" for piece in (*pieces, end)) + b"data: [DONE]\n\n"
+    upstream.enqueue(Reply(raw=raw, raw_type="text/event-stream"))
+    chunks = list(service.stream(service.target("gpt-4o"), BODY))
+    said = "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+    assert said == "\ud83d\ude00"
+
+
 def test_what_was_cut_is_not_kept(make: Make, upstream: FakeOpenAI) -> None:
     service = make(enable_caching=True)
     # Each comes by itself: a stream that breaks before it has begun is tried again.

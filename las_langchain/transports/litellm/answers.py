@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 from typing import Any
 
 import litellm
 from litellm.types.utils import Delta, ModelResponseStream, StreamingChoices
 
 from las_langchain import errors
+from las_langchain.transports.wire.answers import encoded
 
 Json = dict[str, Any]
 
@@ -148,11 +147,7 @@ def clean_embeddings(response: Json, encoding: str | None) -> Json:
     if not response.get("data"):
         raise errors.APIError("The provider's answer has no embeddings")
     for item in response["data"] if encoding else ():
-        vector = item.get("embedding")
-        if encoding == "base64" and isinstance(vector, list):
-            item["embedding"] = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
-        elif encoding == "float" and isinstance(vector, str):
-            item["embedding"] = [number for (number,) in struct.iter_unpack("<f", base64.b64decode(vector))]
+        item["embedding"] = encoded(item.get("embedding"), encoding)
     response["model"] = (response.get("model") or "").removeprefix("ollama/")
     answer = _without_none(response)
     # litellm counts them for every call; vectors have none.

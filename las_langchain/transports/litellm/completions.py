@@ -10,10 +10,9 @@ from litellm.main import openai_chat_completions
 
 from las_langchain import errors
 from las_langchain.fields import COMPLETION_FIELDS
-from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 from las_langchain.texts import prompts_of
-from las_langchain.transports.checks import refuse_unknown
+from las_langchain.transports.checks import check_completes, refuse_unknown
 from las_langchain.transports.clock import Clock
 from las_langchain.transports.litellm.requests import call_arguments
 
@@ -62,11 +61,7 @@ async def stream_text(target: Target, body: Json) -> AsyncGenerator[Json]:
 
 
 def _arguments(target: Target, body: Json) -> Json:
-    row = PROVIDERS.get(target.provider)
-    if row is None or not row.completes:
-        raise errors.BadRequestError(
-            f"{target.id} takes no prompt; send it messages, to chat/completions", param="prompt"
-        )
+    check_completes(target)
     refuse_unknown(body, COMPLETION_FIELDS, target)
     prompts = prompts_of(body.get("prompt"))
     given = {name: value for name, value in body.items() if value is not None}

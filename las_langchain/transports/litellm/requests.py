@@ -25,8 +25,6 @@ _OPENAI_LIKE = {
     *("ai21", "custom_openai", "litellm_proxy", "mistral", "text-completion-openai"),
 }
 _JSON_ONLY = "Answer with one JSON object and nothing else, without a code fence."
-# Who calls; litellm would name itself.
-_SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
 _TAKE_METADATA = frozenset({"openai", "azure"})
 # What litellm has to see of a request to OpenAI: it translates these, or needs them itself.
 _SEEN = frozenset("messages tools max_tokens stream_options thinking extra_body extra_headers".split())
@@ -49,9 +47,8 @@ def chat_arguments(target: Target, body: Json) -> Json:
     """
     refuse_unknown(body, CHAT_FIELDS, target)
     check_messages(body.get("messages"))
-    arguments = {key: value for key, value in body.items() if value is not None}
-    if arguments.get("extra_body"):
-        arguments["extra_body"] = dict(arguments["extra_body"])
+    # litellm writes into messages and schemas, and takes fields out; another try needs them as they were.
+    arguments = {key: _copied(value) for key, value in body.items() if value is not None}
     # litellm takes `metadata` for its own, writes into it, and sends nothing of it.
     metadata = arguments.pop("metadata", None)
     if metadata is not None and target.provider in _TAKE_METADATA:
@@ -67,8 +64,6 @@ def chat_arguments(target: Target, body: Json) -> Json:
     elif target.litellm_model.startswith("hosted_vllm/"):
         _rename(arguments.get("extra_body") or {}, "repeat_penalty", "repetition_penalty")
     if "tools" in arguments:
-        # litellm takes fields out of the schemas for vLLM and Hugging Face.
-        arguments["tools"] = _copied(arguments["tools"])
         # litellm 1.106 looks for MCP tools here and fails where the mcp package is not installed; not sent upstream.
         arguments["_skip_mcp_handler"] = True
     _check_images(target, arguments["messages"])
@@ -208,11 +203,13 @@ def _check_images(target: Target, messages: list[Json]) -> None:
 
 def call_arguments(target: Target) -> Json:
     """What litellm is called with whatever the request: where it goes, with which key, and how long it may take."""
+    row = PROVIDERS.get(target.provider)
     return {
-        **target.options,
+        **_copied(dict(target.options)),
         **_credentials(target),
         "timeout": target.timeout,
-        "headers": {**_SELF.get(target.provider, {}), **target.headers} or None,
+        # Where a provider lists its callers, litellm would name itself.
+        "headers": {**(row.headers if row else {}), **target.headers} or None,
         # The service retries; on "openai/" even litellm's 0 would be three attempts without both of these.
         "max_retries": 0,
         "num_retries": 0,

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from las_langchain import __version__
 from las_langchain.errors import BadRequestError
 from las_langchain.provider_rows import PROVIDERS
 from las_langchain.providers import Target
 
 AZURE_VERSION = "2025-02-01-preview"
 """The ``api_version`` of Azure's API where none is set, which is litellm's."""
-# Who calls, as OpenRouter lists its callers.
-_SELF = {"openrouter": {"HTTP-Referer": "http://localhost", "X-Title": "las-langchain"}}
+_SELF = f"las-langchain/{__version__}"
 UNVERSIONED = ("v1", "preview", "latest")
 """Azure's names of its API without versions."""
 
@@ -29,31 +29,39 @@ def address(target: Target, endpoint: str) -> URL:
         BadRequestError: there is none: Azure has no address that is everybody's.
     """
     row = PROVIDERS[target.provider]
-    base = (target.api_base or row.wire or row.base_url or "").rstrip("/")
+    base = target.api_base or row.wire or row.base_url or ""
     if target.provider != "azure":
-        return _joined(base if target.provider != "ollama" or base.endswith("/v1") else f"{base}/v1", endpoint)
+        return _joined(base, endpoint, "/v1" if target.provider == "ollama" else "")
     if not base:
         raise BadRequestError("No address for Azure OpenAI: set AZURE_API_BASE", param="model")
-    return _azures(base, target.model, str(target.options.get("api_version") or AZURE_VERSION), endpoint)
+    return _azures(base, target.model, target.options.get("api_version") or None, endpoint)
 
 
 @lru_cache(maxsize=1024)
-def _joined(base: str, endpoint: str) -> URL:
+def _joined(base: str, endpoint: str, within: str = "") -> URL:
+    """*endpoint* at *base*, or in *within*, where *base* does not end in that."""
     # What stands behind a question mark stays behind it.
     path, mark, query = base.partition("?")
-    url = URL(f"{path.rstrip('/')}/{endpoint}{mark}{query}")
+    path = path.rstrip("/")
+    url = URL(f"{path.removesuffix(within)}{within}/{endpoint}{mark}{query}")
     # Who asks is said in a header.
     return url if url.raw_user is None and url.raw_password is None else url.with_user(None)
 
 
 @lru_cache(maxsize=1024)
-def _azures(base: str, model: str, version: str, endpoint: str) -> URL:
-    if version in UNVERSIONED:
-        return _joined(f"{base.removesuffix('/openai/v1')}/openai/v1", endpoint)
-    # An address may be that of the deployment, or of the whole endpoint, as Azure's pages show it.
-    own = _OF_DEPLOYMENT.match(base)
-    root = own[0] if own else f"{base}/openai/deployments/{quote(model, safe='')}"
-    return _joined(root, endpoint) % {"api-version": version}
+def _azures(base: str, model: str, version: str | None, endpoint: str) -> URL:
+    path, mark, query = base.partition("?")
+    path = path.rstrip("/")
+    # Azure's pages show addresses with and without these, and that of the deployment, or of the whole endpoint.
+    root = path.removesuffix("/openai/v1").removesuffix("/openai")
+    if version in UNVERSIONED or (version is None and path.endswith("/openai/v1")):
+        return _joined(f"{root}/openai/v1{mark}{query}", endpoint)
+    own = _OF_DEPLOYMENT.match(path)
+    deployment = own[0] if own else f"{root}/openai/deployments/{quote(model, safe='')}"
+    url = _joined(f"{deployment}{mark}{query}", endpoint)
+    if version is None and "api-version" in url.query:
+        return url
+    return url % {"api-version": version or AZURE_VERSION}
 
 
 _OF_DEPLOYMENT = re.compile(r"[^?]+/openai/deployments/[^/?]+")
@@ -65,14 +73,27 @@ def headers(target: Target, further: Mapping[str, str] | None) -> dict[str, str]
     Args:
         target: has the key, and headers of the settings'.
         further: those of this request alone.
+
+    Raises:
+        BadRequestError: *further* has something else than texts.
     """
-    named = {"Content-Type": "application/json", "Accept-Encoding": "identity", **_credentials(target)}
-    of_options = target.options.get("extra_headers") or {}
-    own = {**_SELF.get(target.provider, {}), **target.headers, **of_options, **(further or {})}
+    if further and not all(isinstance(part, str) for header in further.items() for part in header):
+        raise BadRequestError("extra_headers: expected names and texts", param="extra_headers")
+    usual = {
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": _SELF,
+        **PROVIDERS[target.provider].headers,
+        **_credentials(target),
+    }
+    own = [given for given in (target.headers, target.options.get("extra_headers"), further) if given]
     if not own:
-        return named
-    given = {name.lower() for name in own}
-    return {**{name: value for name, value in named.items() if name.lower() not in given}, **own}
+        return usual
+    # The same name may be written in several ways; the last one holds.
+    found: dict[str, tuple[str, str]] = {}
+    for layer in (usual, *own):
+        found.update({name.lower(): (name, value) for name, value in layer.items()})
+    return dict(found.values())
 
 
 def _credentials(target: Target) -> dict[str, str]:

@@ -53,6 +53,7 @@ def text_completion(raw: bytes, target: Target) -> Json:
     answer = _answer(raw, target)
     for choice in answer["choices"]:
         choice.update({"logprobs": None, "finish_reason": None, **choice, "text": choice.get("text") or ""})
+        check_text(choice)
     return _with_usage(_filled(answer, target, "cmpl-", "text_completion"))
 
 
@@ -71,12 +72,13 @@ def embeddings(raw: bytes, target: Target, encoding: str | None) -> Json:
     if not answer.get("data"):
         raise APIError("The provider's answer has no embeddings")
     for item in answer["data"]:
-        item["embedding"] = _encoded(item.get("embedding"), encoding or "float")
+        item["embedding"] = encoded(item.get("embedding"), encoding or "float")
     answer = {"object": "list", "model": target.model, **answer}
     return {**answer, "usage": {k: v for k, v in counts(answer.get("usage")).items() if k != "completion_tokens"}}
 
 
-def _encoded(vector: Any, encoding: str) -> Any:
+def encoded(vector: Any, encoding: str | None) -> Any:
+    """*vector* in the form that was asked for, ``float`` or ``base64``, whichever it came in; None: as it came."""
     if encoding == "base64" and isinstance(vector, list):
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
     if encoding == "float" and isinstance(vector, str):
@@ -95,7 +97,18 @@ def decoded(raw: bytes) -> Any:
     except orjson.JSONDecodeError:
         if rb"\ud" not in raw and rb"\uD" not in raw:
             raise
-        return json.loads(raw)
+        return _lenient(raw)
+
+
+def _lenient(raw: bytes) -> Any:
+    try:
+        return json.loads(raw.decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("It is nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _object(raw: bytes, target: Target) -> Json:
@@ -127,6 +140,7 @@ def _put_right(choice: Json, place: int, target: Target) -> None:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise unreadable_answer(target)
+    check_content(message)
     without_reasoning_alias(message)
     _take_thought(message)
     calls = message.pop("tool_calls", None) or []
@@ -140,11 +154,44 @@ def _put_right(choice: Json, place: int, target: Target) -> None:
 
 def _call(call: Json) -> Json:
     """A call of a tool with what OpenAI's has."""
-    function = call.get("function")
-    if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
+    function = function_of(call)
+    if isinstance(function.get("arguments"), dict):
         function["arguments"] = json.dumps(function["arguments"])
     kept = {name: value for name, value in call.items() if name != "index"}
     return {**kept, "id": call.get("id") or f"call_{uuid.uuid4().hex}", "type": call.get("type") or "function"}
+
+
+def function_of(call: Json) -> Json:
+    """The function that *call* calls; empty: it calls something else.
+
+    Raises:
+        TypeError: it is no function.
+    """
+    function = call.get("function") or {}
+    if not isinstance(function, dict):
+        raise TypeError("A function is an object")
+    return function
+
+
+def check_text(choice: Json) -> None:
+    """Check the choice of a completion.
+
+    Raises:
+        TypeError: its text, or the word for its end, is none.
+    """
+    if not isinstance(choice["text"], str) or not isinstance(choice["finish_reason"], (str, type(None))):
+        raise TypeError("A text and the word for its end are texts")
+
+
+def check_content(message: Json) -> None:
+    """Check that a message or a delta has a text, parts, or nothing.
+
+    Raises:
+        TypeError: it has something else.
+    """
+    content = message.get("content")
+    if content is not None and not isinstance(content, (str, list)):
+        raise TypeError("Content is a text or a list of parts")
 
 
 def _take_thought(message: Json) -> None:

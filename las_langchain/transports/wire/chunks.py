@@ -10,7 +10,14 @@ from typing import Any
 from las_langchain.errors import APIConnectionError, LASError
 from las_langchain.providers import Target
 from las_langchain.transports import Event
-from las_langchain.transports.wire.answers import decoded, finish_reason, without_reasoning_alias
+from las_langchain.transports.wire.answers import (
+    check_content,
+    check_text,
+    decoded,
+    finish_reason,
+    function_of,
+    without_reasoning_alias,
+)
 from las_langchain.transports.wire.failures import SHAPELESS, failed_inside, unreadable_answer
 from las_langchain.transports.wire.usage import usage_of
 
@@ -63,20 +70,16 @@ class ChunkReader:
         """
         if data == DONE or not data or data.isspace():
             return None
-        try:
-            chunk = decoded(data)
-        except ValueError:
-            raise unreadable_answer(self._target) from None
-        if not isinstance(chunk, dict):
-            raise unreadable_answer(self._target)
-        if chunk.get("error"):
-            raise failed_inside(chunk["error"], self._target)
-        changed = self._fill(chunk)
-        if chunk.get("usage") is not None or "x_groq" in chunk:
-            changed |= self._take_usage(chunk)
+        chunk = self._parsed(data)
         choices = chunk.get("choices")
-        if not choices:
+        tells_usage = chunk.get("usage") is not None or "x_groq" in chunk
+        if not choices and not tells_usage:
             # Azure begins with one that tells how it rates the prompt.
+            return None
+        changed = self._fill(chunk)
+        if tells_usage:
+            changed |= self._take_usage(chunk)
+        if not choices:
             return None
         for choice in choices:
             if choice.get("error") or choice.get("finish_reason") == "error":
@@ -86,6 +89,17 @@ class ChunkReader:
         if len(choices) == 1 and not self._text and _says_nothing(choices[0]):
             return None
         return Event(chunk, None if changed or b"\n" in data else data)
+
+    def _parsed(self, data: bytes) -> Json:
+        try:
+            chunk = decoded(data)
+        except ValueError:
+            raise unreadable_answer(self._target) from None
+        if not isinstance(chunk, dict):
+            raise unreadable_answer(self._target)
+        if chunk.get("error"):
+            raise failed_inside(chunk["error"], self._target)
+        return chunk
 
     def end(self) -> Event | None:
         """The usage, in a chunk without choices, where the provider told it.
@@ -102,10 +116,11 @@ class ChunkReader:
     def _take_usage(self, chunk: Json) -> bool:
         """Keep the usage for the end, wherever the provider tells it."""
         usage = usage_of(chunk)
+        told = chunk.pop("usage", None)
         if usage is None:
-            return False
+            # What counts nothing is nothing to be told.
+            return told is not None
         self._usage = usage
-        chunk.pop("usage", None)
         if chunk.get("choices"):
             return True
         self._last = chunk
@@ -115,12 +130,12 @@ class ChunkReader:
         """Put in what every chunk of OpenAI's has."""
         if not self._head:
             self._head = _head(chunk, self._target, text=self._text)
-        if "id" in chunk and "created" in chunk and "model" in chunk and "object" in chunk:
-            self._last = self._last or _without_choices(chunk)
-            return False
-        chunk.update({**self._head, **chunk})
+        kind = self._head["object"]
+        is_full = chunk.get("object") == kind and chunk.get("id") and chunk.get("created") and chunk.get("model")
+        if not is_full:
+            chunk.update({name: chunk.get(name) or value for name, value in self._head.items()}, object=kind)
         self._last = self._last or _without_choices(chunk)
-        return True
+        return not is_full
 
     def _read_choice(self, choice: Json) -> bool:
         """Put *choice* right; returns whether anything was wrong with it."""
@@ -130,6 +145,7 @@ class ChunkReader:
             choice["index"] = index = index or 0
             choice["delta"] = delta = delta if isinstance(delta, dict) else {}
             changed = True
+        check_content(delta)
         if ("role" in delta) == (index in self._finishes):
             if index not in self._finishes and _says_nothing(choice):
                 return changed
@@ -155,6 +171,8 @@ class ChunkReader:
 
     def _read_calls(self, calls: list[Json], index: int) -> bool:
         self._calling.add(index)
+        for call in calls:
+            function_of(call)
         unplaced = [call for call in calls if call.get("index") is None]
         for call in unplaced:
             call["index"] = next(self._calls)
@@ -175,6 +193,7 @@ class ChunkReader:
             choice.update({"text": "", "logprobs": None, "finish_reason": None, **choice})
         if choice["text"] is None:
             choice["text"], changed = "", True
+        check_text(choice)
         self._finishes[index] = choice["finish_reason"] or self._finishes.get(index)
         return changed
 

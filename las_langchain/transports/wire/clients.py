@@ -24,6 +24,9 @@ _BUFFER = 2**17
 """Bytes of an answer that are read ahead."""
 _TRIES = 3
 """Connections that are tried where kept ones turn out to be closed; some servers close what sends them too much."""
+_AT_ONCE = 1.0
+"""Seconds in which it shows that a kept connection was closed already. A server that breaks off later may have begun to
+answer, and is not to do so twice, and be paid twice, without anybody having asked for it."""
 
 
 class _Kept(NamedTuple):
@@ -47,9 +50,10 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
     client, through_proxies = await CLIENTS.here()
     proxy = proxy_for(address) if through_proxies else None
     with said_of_proxy(proxy, address):
+        clock = asyncio.get_running_loop().time
         tries = 0
         while True:
-            tries += 1
+            tries, begun = tries + 1, clock()
             try:
                 return await client.post(
                     address,
@@ -61,7 +65,7 @@ async def post(address: URL, body: bytes, headers: Mapping[str, str]) -> aiohttp
                     allow_redirects=False,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError):
-                if tries == _TRIES or not _USED_BEFORE.get():
+                if tries == _TRIES or not _USED_BEFORE.get() or clock() - begun > _AT_ONCE:
                     raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
+import struct
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -28,8 +29,8 @@ from las_langchain.transports.wording import (
 
 Json = dict[str, Any]
 
-SHAPELESS = (AttributeError, KeyError, TypeError)
-"""What reading an answer raises that has texts and numbers where objects belong, or the other way round."""
+SHAPELESS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error)
+"""What reading an answer raises that has texts and numbers where objects belong, or the other way, or odd vectors."""
 LARGEST = 1_000_000
 """Bytes of an error that are read; it may be a page, or a file."""
 _LONGEST_REASON = 500
@@ -63,13 +64,21 @@ def translated(target: Target) -> Iterator[None]:
         raise _on_the_way(error, target) from None
 
 
+_NOT_REACHED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+    aiohttp.ClientHttpProxyError,
+)
+
+
 def _on_the_way(error: Exception, target: Target) -> errors.LASError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         text = _untrusted(error, target)
     elif isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         reason = str(getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error)
         text = f"{unreachable(target)}: {without_secrets(reason, target)[:_LONGEST_REASON]}"
-    elif isinstance(error, (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ClientHttpProxyError)):
+    elif isinstance(error, _NOT_REACHED):
         text = unreachable(target)
     elif isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
         text = f"{unreachable(target)}: {without_secrets(str(error), target)[:_LONGEST_REASON]}"
@@ -95,6 +104,8 @@ def read_from(target: Target) -> Iterator[None]:
     """Take what reading stumbles over for what it is: no answer of the form that was asked for."""
     try:
         yield
+    except errors.LASError:
+        raise
     except SHAPELESS:
         raise unreadable_answer(target) from None
 
@@ -212,4 +223,4 @@ def _code(code: Any, kind: type[errors.LASError], target: Target) -> str | None:
 
 
 def _text(value: Any, target: Target) -> str | None:
-    return without_secrets(value, target) if isinstance(value, str) else None
+    return without_secrets(value[:_SEARCHED], target)[:_LONGEST_REASON] if isinstance(value, str) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from las_langchain.errors import BadRequestError
 from las_langchain.fields import CHAT_FIELDS, COMPLETION_FIELDS, EMBEDDING_FIELDS
 from las_langchain.providers import Target
 from las_langchain.texts import prompts_of
-from las_langchain.transports.checks import check_messages, check_sendable, refuse_unknown
+from las_langchain.transports.checks import check_completes, check_messages, check_sendable, refuse_unknown
 from las_langchain.transports.wire.dialects import put_right
 
 Json = dict[str, Any]
@@ -33,6 +34,7 @@ def chat_request(target: Target, body: Json, *, stream: bool = False) -> bytes:
 
 def text_request(target: Target, body: Json, *, stream: bool = False) -> bytes:
     """A request to go on with a text, as it is sent; failures as above."""
+    check_completes(target)
     refuse_unknown(body, COMPLETION_FIELDS, target)
     prompts_of(body.get("prompt"))
     fields = _given(target, body)
@@ -66,9 +68,6 @@ def _sent(fields: Json, body: Json) -> bytes:
         # Half of a letter, say; but also a number that is merely long.
         check_sendable(body)
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    if any(isinstance(value, float) and not -_MOST < value < _MOST for value in fields.values()):
+    if any(isinstance(value, float) and not math.isfinite(value) for value in fields.values()):
         check_sendable(body)
     return sent
-
-
-_MOST = float("inf")

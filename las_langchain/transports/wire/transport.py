@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from las_langchain.errors import APIError
 from las_langchain.providers import Target
 from las_langchain.transports import Event
 from las_langchain.transports.clock import Clock
@@ -25,6 +26,8 @@ Json = dict[str, Any]
 
 _CHAT, _TEXT, _EMBEDDINGS = "chat/completions", "completions", "embeddings"
 _REQUESTS = {_CHAT: chat_request, _TEXT: text_request}
+LARGEST_ANSWER = 256_000_000
+"""Bytes of a whole answer; the longest vectors of as many texts as OpenAI takes are about 130 millions."""
 _LAST_BYTES = 0.05
 """Seconds that the end of a stream may take after its last event, for its connection to be used again."""
 
@@ -68,7 +71,7 @@ async def _answered(target: Target, endpoint: str, request: bytes, body: Json) -
         response = await _posted(target, endpoint, request, body)
         try:
             await _check(response, target)
-            return await response.read()
+            return await _whole(response)
         finally:
             response.close()
 
@@ -123,6 +126,16 @@ async def _check(response: aiohttp.ClientResponse, target: Target) -> None:
     """Raise what *response* says instead of answering, if it does."""
     if response.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise refusal(response.status, response.headers, await _beginning(response), target)
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    while data := await response.content.readany():
+        size += len(data)
+        if size > LARGEST_ANSWER:
+            raise APIError(f"The answer is larger than {LARGEST_ANSWER // 1_000_000} MB")
+        parts.append(data)
+    return b"".join(parts)
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -76,7 +76,7 @@ def test_what_is_in_openais_format_goes_straight(model: str, fields: Json, title
     ("model", "fields", "why"),
     [
         ("anthropic/claude-sonnet-4-5", {}, "Anthropic has a format of its own"),
-        ("mistral/m", {}, "mistral has a format of its own"),
+        ("mistral/m", {}, "only litellm knows mistral"),
         ("openai/gpt-4o", {"thinking": {"type": "enabled"}}, "thinking is translated by litellm"),
         ("openai/o1-pro", {}, "o1-pro is asked by OpenAI's Responses API"),
         ("openai/responses/gpt-4o", {}, "responses/gpt-4o is asked by OpenAI's Responses API"),
@@ -133,6 +133,12 @@ def test_old_versions_of_azures_know_no_schemas() -> None:
 )
 def test_operations(operation: Operation, model: str, transport: str) -> None:
     assert chosen(model, {"input": "one"}, operation).transport == transport
+
+
+@pytest.mark.parametrize("operation", ["speech", "transcription"])
+def test_no_sound_is_asked_for_without_litellm(operation: Operation) -> None:
+    with pytest.raises(BadRequestError, match=f"transport: {operation} goes through litellm, not 'wire'"):
+        chosen("openai/tts-1", {"input": "one"}, operation, transport="wire")
 
 
 def test_the_model_in_this_process_is_asked_there() -> None:
@@ -230,7 +236,7 @@ def test_a_callback_of_litellms_has_the_next_call_go_by_it(
     model.invoke("hello")
     monkeypatch.setattr(litellm, "success_callback", [heard])
     model.invoke("hello")
-    assert ["aiohttp" in request.headers["user-agent"] for request in upstream.requests] == [True, False]
+    assert ["las-langchain" in request.headers["user-agent"] for request in upstream.requests] == [True, False]
 
 
 WITHOUT = """
@@ -255,4 +261,4 @@ def test_a_call_without_litellm_does_not_import_it(upstream: FakeOpenAI, tmp_pat
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [["Echo: hello"] * 2, 8, False]
-    assert {"aiohttp" in request.headers["user-agent"] for request in upstream.requests} == {True}
+    assert {"las-langchain" in request.headers["user-agent"] for request in upstream.requests} == {True}

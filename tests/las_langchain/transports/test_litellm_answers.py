@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 import litellm
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from litellm.main import responses_api_bridge_check
 from litellm.types.utils import ModelResponseStream
 
+from las_langchain.errors import LASError
 from las_langchain.providers import resolve
 from las_langchain.settings import load_settings
+from las_langchain.transports.litellm import LiteLLMTransport
 from las_langchain.transports.litellm.answers import chunk_of, clean_chunk
 from las_langchain.transports.litellm.requests import chat_arguments
 from tests.conftest import UPSTREAM_KEY
@@ -151,3 +154,15 @@ def test_litellm_gets_tools_of_its_own() -> None:
     assert given == copy.deepcopy(tools)
     given[0]["function"]["parameters"]["enum"][1]["a"] = 1
     assert tools[0]["function"] == {"name": "f", "parameters": {"enum": [[1], {"a": None}]}}
+
+
+@pytest.mark.parametrize("model", ["groq/m", "vllm/m", "xai/m"])
+async def test_the_next_try_has_the_messages_as_they_were(upstream: FakeOpenAI, model: str) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", **mark}], **mark}]}
+    given = copy.deepcopy(body)
+    provider = {model.partition("/")[0]: {"base_url": upstream.url, "api_key": UPSTREAM_KEY}}
+    with suppress(LASError):
+        await LiteLLMTransport().acomplete(resolve(model, load_settings(providers=provider)), given)
+    assert upstream.requests
+    assert given == body

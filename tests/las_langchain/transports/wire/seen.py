@@ -89,7 +89,7 @@ def by_http(case: Case, way: str, transport: Transport, client: httpx.Client) ->
 def by_upstream(upstream: FakeServer[Any], transport: Transport) -> list[Json]:
     """What the provider gets."""
     for request in upstream.requests:
-        assert ("aiohttp" in request.headers["user-agent"]) == (transport == "wire")
+        assert ("las-langchain" in request.headers["user-agent"]) == (transport == "wire")
     return [
         {
             "path": request.raw_path,

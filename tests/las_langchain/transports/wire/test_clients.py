@@ -12,7 +12,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -22,10 +22,10 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from las_langchain.errors import APIConnectionError, ConfigurationError, LASError
+from las_langchain.errors import APIConnectionError, APIError, ConfigurationError, LASError
 from las_langchain.providers import Target
 from las_langchain.transports.wire.clients import CLIENTS
-from las_langchain.transports.wire.transport import WireTransport
+from las_langchain.transports.wire.transport import LARGEST_ANSWER, WireTransport
 from tests.las_langchain.transports.blocking import Blocking, chunks_of
 from tests.las_langchain.transports.wire.upstream import NOTHING, STREAM, Answer, Upstream, chunk
 
@@ -158,6 +158,36 @@ async def test_a_server_that_closes_every_connection_is_not_asked_for_ever(upstr
     with pytest.raises(APIConnectionError, match="broke"):
         await ask(upstream)
     assert len(upstream.requests) == 8 + 3
+
+
+async def test_a_server_that_breaks_off_after_a_while_is_not_asked_twice(upstream: Upstream) -> None:
+    assert await ask(upstream) == "pong"
+    upstream.answers.append(Answer(None, then="close late"))
+    with pytest.raises(APIConnectionError, match="the connection broke before the answer was whole"):
+        await ask(upstream)
+    assert len(upstream.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("call", [ask, stream])
+async def test_an_error_leaves_its_connection_to_the_next_call(
+    upstream: Upstream, status: int, chunked: bool, call: Callable[[Upstream], Awaitable[str]]
+) -> None:
+    for _ in range(2):
+        upstream.answers.append(Answer(b'{"error": {"message": "no"}}', status=status, chunked=chunked))
+        with pytest.raises(LASError, match="no"):
+            await call(upstream)
+    assert await call(upstream) == "pong"
+    assert upstream.connections == 1
+
+
+async def test_an_answer_without_end_is_refused(upstream: Upstream) -> None:
+    packed = gzip.compress(b" " * (LARGEST_ANSWER + 1))
+    upstream.answers.append(Answer(packed, {"content-encoding": "gzip"}))
+    with pytest.raises(APIError, match="larger than 256 MB"):
+        await ask(upstream)
+    assert await ask(upstream) == "pong"
 
 
 async def test_a_new_connection_that_is_closed_is_a_failure(upstream: Upstream) -> None:

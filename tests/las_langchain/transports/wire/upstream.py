@@ -43,7 +43,7 @@ class Answer:
         body: its bytes; None: none, and the connection is closed.
         headers: beside the usual ones.
         status: HTTP's.
-        then: what becomes of the connection: it is kept, closed at once, or nothing more is ever sent.
+        then: what becomes of the connection: it is kept, closed at once or late, or nothing more is ever sent.
         chunked: whether the body is sent without its length, and its end only where the connection is kept.
     """
 
@@ -165,6 +165,8 @@ class Upstream:
         if answer.body is not None:
             writer.write(answer.head() + answer.content())
         await writer.drain()
+        if answer.then == "close late":
+            await asyncio.sleep(1.2)
         if answer.then == "silence":
             # Until the client leaves.
             await reader.read()
