@@ -102,20 +102,28 @@ async def _streamed(target: Target, endpoint: str, body: Json) -> AsyncGenerator
 
 
 async def _said(response: aiohttp.ClientResponse, clock: Clock, chunks: ChunkReader) -> AsyncGenerator[list[bytes]]:
-    """The events of *response*, together those that came together."""
+    """The events of *response*, together those that came together; what came before it broke is not lost."""
     reader, is_over = EventReader(), False
     while not is_over:
+        broken: aiohttp.ClientError | None = None
         try:
             async with clock.patience():
                 data = await response.content.readany()
-        except aiohttp.ClientError:
-            if not chunks.is_whole:
-                raise
-            # Only the end of the connection was lost.
-            data = b""
-        said = reader.feed(data) if data else reader.end()
+        except aiohttp.ClientError as error:
+            broken, data = error, _unread(response)
+        said = reader.feed(data) if data or broken else reader.end()
         is_over = not data or DONE in said
         yield said
+        if broken is not None:
+            if not chunks.is_whole:
+                raise broken
+            # Only the end of the connection was lost.
+            return
+
+
+def _unread(response: aiohttp.ClientResponse) -> bytes:
+    """What of *response* was received before its connection broke, and not read; aiohttp would tell only of that."""
+    return b"".join(getattr(response.content, "_buffer", ()))
 
 
 async def _posted(target: Target, endpoint: str, request: bytes, body: Json) -> aiohttp.ClientResponse:
