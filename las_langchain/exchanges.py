@@ -18,7 +18,7 @@ from las_langchain.prices import cost_of, speech_cost, transcription_cost
 from las_langchain.providers import Target
 from las_langchain.records import CallRecord, Observer, Operation, Tokens
 from las_langchain.setups import Setup
-from las_langchain.transports import Event, SoundTransport, SpeechAnswer, Transport
+from las_langchain.transports import Event, SoundTransport, SpeechAnswer, Transport, chunks_of
 from las_langchain.tries import Ask, Find, Request, Tries
 
 Json = dict[str, Any]
@@ -140,15 +140,12 @@ class Exchange:
             self._note(self._answer)
             return self._answer
 
-    async def chunks(self) -> AsyncGenerator[Json]:
+    def chunks(self) -> AsyncGenerator[Json]:
         """The answer in chunks, out of the cache or from the model; failures as for :meth:`complete`.
 
         Closing the generator closes the connection.
         """
-        async with aclosing(self.events()) as pieces:
-            async for piece in pieces:
-                for event in piece:
-                    yield event.chunk
+        return chunks_of(self.events())
 
     async def events(self) -> AsyncGenerator[list[Event]]:
         """The same, together what has come together, and each chunk beside what the provider wrote."""

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from las_langchain.transports import Event
+from las_langchain.transports import Event, one_by_one
 from servers.chat_calls import ChatCall, ModelCall, Told
 from servers.errors import body_of
 from servers.event_stream import event_response
@@ -44,7 +44,7 @@ async def chat_response(request: Request, call: ChatCall, body: Json, *, stream:
         answer = await unless_gone(request, call.complete())
         return json_response(answer, call_headers(call))
     tells_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-    pieces = call.events() if isinstance(call, ModelCall) else _singly(call.chunks())
+    pieces = call.events() if isinstance(call, ModelCall) else one_by_one(call.chunks())
     events = _events(pieces, tells_usage=tells_usage)
     return await event_response(request, events, failed, headers=lambda: call_headers(call))
 
@@ -53,12 +53,6 @@ def call_headers(call: Told) -> dict[str, str]:
     """What the headers of an answer tell of its call."""
     cost = {} if call.cost is None else {"x-las-cost": f"{call.cost:.10g}"}
     return {"x-las-model": call.model, **cost, **call.headers}
-
-
-async def _singly(chunks: AsyncGenerator[Json]) -> AsyncGenerator[list[Event]]:
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            yield [Event(chunk)]
 
 
 async def _events(pieces: AsyncGenerator[list[Event]], *, tells_usage: bool) -> AsyncGenerator[bytes]:

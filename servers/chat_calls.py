@@ -14,7 +14,7 @@ from las_langchain.providers import Target
 from las_langchain.records import CallRecord, Operation
 from las_langchain.service import LiteLLMService
 from las_langchain.threads import in_thread
-from las_langchain.transports import Event
+from las_langchain.transports import Event, chunks_of
 from las_langchain.tries import Request as ModelRequest
 from servers.client_fields import for_chain, for_model
 from servers.deps import registry_of, service_of
@@ -138,12 +138,9 @@ class ModelCall:
         self._exchange = self._service.exchange(self._operation, self._target, self._body)
         return _without(await self._exchange.complete(), _ENGINES)
 
-    async def chunks(self) -> AsyncGenerator[Json]:
+    def chunks(self) -> AsyncGenerator[Json]:
         """See :class:`ChatCall`."""
-        async with aclosing(self.events()) as pieces:
-            async for piece in pieces:
-                for event in piece:
-                    yield event.chunk
+        return chunks_of(self.events())
 
     async def events(self) -> AsyncGenerator[list[Event]]:
         """The same, together what has come together, and each chunk beside what the provider wrote."""

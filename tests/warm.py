@@ -60,6 +60,19 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-IS", __file__, os.environ[PLACE], *arguments]
 
 
+def las(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``las`` with *arguments*, to its end."""
+    return subprocess.run(
+        command("-m", "servers", *arguments),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=False,
+    )
+
+
 def pid(process: subprocess.Popen[Any]) -> int:
     """The process that *process*, which was started with :func:`command`, stands for."""
     return int(Path(f"{os.environ[PLACE]}.{process.pid}").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -35,6 +36,21 @@ class Event(NamedTuple):
 
     chunk: Body
     raw: bytes | None = None
+
+
+async def one_by_one(chunks: AsyncGenerator[Body]) -> AsyncGenerator[list[Event]]:
+    """*chunks* as the events of a stream of which nothing comes together."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield [Event(chunk)]
+
+
+async def chunks_of(events: AsyncGenerator[list[Event]]) -> AsyncGenerator[Body]:
+    """The chunks of *events*, one by one."""
+    async with aclosing(events):
+        async for together in events:
+            for event in together:
+                yield event.chunk
 
 
 class Transport(Protocol):

@@ -1,7 +1,7 @@
 """Rows on their way into a SQLite file, safe in a file beside it until a thread has put them there, many at once.
 
-A row of its own costs SQLite a dozen pages; here it costs one write. Both survive the end of the process, whatever ends
-it, since what is written is the operating system's to keep.
+A row by itself costs SQLite seven pages, each written twice; here it costs one write. Both survive the end of the
+process, whatever ends it, since what is written is the operating system's to keep.
 """
 
 from __future__ import annotations

@@ -55,15 +55,7 @@ def used(folder: Path) -> Path:
 
 def las(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``las cost`` with *arguments*."""
-    return subprocess.run(
-        warm.command("-m", "servers", "cost", *arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=60,
-        check=False,
-    )
+    return warm.las("cost", *arguments, **environment)
 
 
 def table(*arguments: str) -> list[list[str]]:

@@ -31,15 +31,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def las(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``las doctor`` with *arguments*; whatever it says, it tells no secret."""
-    result = subprocess.run(
-        warm.command("-m", "servers", "doctor", *arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=60,
-        check=False,
-    )
+    result = warm.las("doctor", *arguments, **environment)
     assert result.stderr == ""
     assert not any(secret in result.stdout for secret in SECRETS)
     return result

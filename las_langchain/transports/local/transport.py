@@ -16,7 +16,7 @@ from las_langchain.errors import BadRequestError, ContextWindowExceededError, Mo
 from las_langchain.providers import Target
 from las_langchain.settings import EMBEDDED_EMBEDDINGS, LASSettings, local_chat_model
 from las_langchain.texts import joined_text
-from las_langchain.transports import Event, SpeechAnswer
+from las_langchain.transports import Event, SpeechAnswer, one_by_one
 from las_langchain.transports.checks import check_messages
 from las_langchain.transports.local import requests, tools
 from las_langchain.transports.local.answers import TextAnswer, ToolAnswer, joined
@@ -58,23 +58,17 @@ class LocalTransport:
         """See :class:`~las_langchain.transports.Transport`."""
         return joined([chunk async for chunk in self._astream(target, body, Clock(target.timeout))])
 
-    async def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
+    def astream(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
-        clock = Clock(target.timeout, target.stream_timeout)
-        async with contextlib.aclosing(self._astream(target, body, clock)) as chunks:
-            async for chunk in chunks:
-                yield [Event(chunk)]
+        return one_by_one(self._astream(target, body, Clock(target.timeout, target.stream_timeout)))
 
     async def acomplete_text(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`."""
         return joined_text([chunk async for chunk in self._astream_text(target, body, Clock(target.timeout))])
 
-    async def astream_text(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
+    def astream_text(self, target: Target, body: Json) -> AsyncGenerator[list[Event]]:
         """See :class:`~las_langchain.transports.Transport`."""
-        clock = Clock(target.timeout, target.stream_timeout)
-        async with contextlib.aclosing(self._astream_text(target, body, clock)) as chunks:
-            async for chunk in chunks:
-                yield [Event(chunk)]
+        return one_by_one(self._astream_text(target, body, Clock(target.timeout, target.stream_timeout)))
 
     async def aembed(self, target: Target, body: Json) -> Json:
         """See :class:`~las_langchain.transports.Transport`; cancelled between two batches.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from contextlib import aclosing
 from typing import Any
 
 from las_langchain.providers import Target
-from las_langchain.transports import Event, Transport
+from las_langchain.transports import Transport, chunks_of
 from las_langchain.transports.background import BACKGROUND
 
 Json = dict[str, Any]
@@ -45,11 +44,3 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-
-async def chunks_of(events: AsyncGenerator[list[Event]]) -> AsyncGenerator[Json]:
-    """The chunks of a transport's stream, one by one."""
-    async with aclosing(events):
-        async for together in events:
-            for event in together:
-                yield event.chunk

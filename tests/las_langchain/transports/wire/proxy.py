@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-from types import TracebackType
-from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.las_langchain.transports.wire.listening import Listening
 
-class Proxy:
+
+class Proxy(Listening):
     """The proxy; use it in a with statement.
 
     Args:
@@ -21,35 +20,17 @@ class Proxy:
     """
 
     def __init__(self, status: int = 200) -> None:
+        super().__init__()
         self.heads: list[str] = []
         self._status = status
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="Proxy")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = self._run(self._started())
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._run(self._stopped())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
-
-    def _run(self, call: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result(10)
+    @property
+    def address(self) -> str:
+        """Where it listens, as variables name it."""
+        return f"127.0.0.1:{self.port}"
 
     async def _started(self) -> asyncio.Server:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0)
-
-    async def _stopped(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):

@@ -7,12 +7,12 @@ import contextlib
 import json
 import socket
 import ssl
-import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.las_langchain.transports.wire.listening import Listening
 
 JSON = dict[str, Any]
 PONG: JSON = {
@@ -71,7 +71,7 @@ class Answer:
 NOTHING = Answer(None)
 
 
-class Upstream:
+class Upstream(Listening):
     """The provider; use it in a with statement.
 
     Args:
@@ -86,35 +86,18 @@ class Upstream:
     """
 
     def __init__(self, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        super().__init__()
         self.connections = self.open = 0
         self.requests: list[str] = []
         self.answers: deque[Answer] = deque()
         self._context, self._host = context, host
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="Upstream")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = self._run(self._started())
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._run(self._stopped())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
 
     @property
     def url(self) -> str:
         """Its base URL."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http{'s' if self._context else ''}://{host}:{self.port}/v1"
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.sockets[0].getsockname()[1])
 
     def close_connections(self) -> None:
         """Close all that there are, as a server does with idle ones."""
@@ -124,19 +107,9 @@ class Upstream:
         for writer in list(self._writers):
             writer.close()
 
-    def _run(self, call: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result(10)
-
     async def _started(self) -> asyncio.Server:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         return await asyncio.start_server(self._serve, self._host, 0, family=family, ssl=self._context, backlog=1024)
-
-    async def _stopped(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
